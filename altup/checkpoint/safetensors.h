@@ -1,0 +1,24 @@
+// The safetensors format: 8 bytes of header length, a JSON header {name: {dtype, shape, data_offsets}}, raw bytes.
+// Written and read here without a library, bit for bit as Python's safetensors does.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "altup/util/named_tensors.h"
+
+namespace altup {
+
+/// Any strided tensors on any device; dtypes F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL.
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+/// Tensors in the file's order, on the CPU, mapped from the file (private pages: writing to them does not change the
+/// file). UserError where the file is cut, overlaps or is no safetensors file.
+NamedTensors read_safetensors(const std::filesystem::path& path,
+                              std::map<std::string, std::string>* metadata = nullptr);
+
+}  // namespace altup

@@ -1,0 +1,151 @@
+// What a model is made of: the dense T5 underneath ([model]) and how its tokens are widened ([altup]).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "altup/util/fields.h"
+
+namespace altup {
+
+enum class ModelSize { kCustom, kTiny, kSmall, kBase, kLarge, kXl };
+template <>
+struct EnumNames<ModelSize> {
+  static constexpr std::array<std::pair<std::string_view, ModelSize>, 6> kNames = {{{"tiny", ModelSize::kTiny},
+                                                                                   {"small", ModelSize::kSmall},
+                                                                                   {"base", ModelSize::kBase},
+                                                                                   {"large", ModelSize::kLarge},
+                                                                                   {"xl", ModelSize::kXl},
+                                                                                   {"custom", ModelSize::kCustom}}};
+};
+
+enum class FeedForwardKind { kGatedGelu, kRelu };
+template <>
+struct EnumNames<FeedForwardKind> {
+  static constexpr std::array<std::pair<std::string_view, FeedForwardKind>, 2> kNames = {
+      {{"gated_gelu", FeedForwardKind::kGatedGelu}, {"relu", FeedForwardKind::kRelu}}};
+};
+
+/// How the token representation is widened (AltUp paper, sections 3 and 4). The sequence variants are still to come.
+enum class Variant { kNone, kAltUp, kRecycled, kSum };
+template <>
+struct EnumNames<Variant> {
+  static constexpr std::array<std::pair<std::string_view, Variant>, 4> kNames = {{{"none", Variant::kNone},
+                                                                                 {"altup", Variant::kAltUp},
+                                                                                 {"recycled", Variant::kRecycled},
+                                                                                 {"sum", Variant::kSum}}};
+};
+
+/// Which block layer i computes: i mod K, or always block 0 (paper, section 3.1).
+enum class BlockSelection { kAlternating, kSame };
+template <>
+struct EnumNames<BlockSelection> {
+  static constexpr std::array<std::pair<std::string_view, BlockSelection>, 2> kNames = {
+      {{"alternating", BlockSelection::kAlternating}, {"same", BlockSelection::kSame}}};
+};
+
+/// Start of the coefficients: kIdentity is p = I, g = 1, equal to dense at the start; kActive is p = I, g = 1 for the
+/// active block and 0 for the others, so that the blocks differ from the first step.
+enum class CoefficientInit { kIdentity, kActive };
+template <>
+struct EnumNames<CoefficientInit> {
+  static constexpr std::array<std::pair<std::string_view, CoefficientInit>, 2> kNames = {
+      {{"identity", CoefficientInit::kIdentity}, {"active", CoefficientInit::kActive}}};
+};
+
+/// What the decoder's cross-attention reads: all K·d of the encoder's output, or the sum of its blocks.
+enum class CrossAttentionWidth { kWide, kSummed };
+template <>
+struct EnumNames<CrossAttentionWidth> {
+  static constexpr std::array<std::pair<std::string_view, CrossAttentionWidth>, 2> kNames = {
+      {{"wide", CrossAttentionWidth::kWide}, {"summed", CrossAttentionWidth::kSummed}}};
+};
+
+/// [altup]
+struct AltUpConfig {
+  Variant variant = Variant::kNone;
+  int64_t blocks = 2;
+  BlockSelection block_selection = BlockSelection::kAlternating;
+  CoefficientInit init = CoefficientInit::kIdentity;
+  CrossAttentionWidth cross_attention = CrossAttentionWidth::kWide;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"variant", "how the token representation is widened"}, self.variant);
+    visit(Field{"blocks", "K, blocks of width d_model a token has", 1, 64}, self.blocks);
+    visit(Field{"block_selection", "which block a layer computes"}, self.block_selection);
+    visit(Field{"init", "start of the prediction and correction coefficients"}, self.init);
+    visit(Field{"cross_attention", "what the decoder reads of the encoder"}, self.cross_attention);
+  }
+  bool operator==(const AltUpConfig&) const = default;
+};
+
+/// [model], and [altup] beside it.
+struct T5Config {
+  ModelSize size = ModelSize::kSmall;
+  int64_t d_model = 512;
+  int64_t d_ff = 1024;
+  int64_t d_kv = 64;
+  int64_t num_heads = 6;
+  int64_t num_encoder_layers = 8;
+  int64_t num_decoder_layers = 8;
+  int64_t vocab_size = 32128;
+  FeedForwardKind feed_forward = FeedForwardKind::kGatedGelu;
+  bool tie_embeddings = false;
+  double dropout = 0.0;
+  int64_t relative_buckets = 32;
+  int64_t relative_max_distance = 128;
+  double norm_epsilon = 1e-6;
+  AltUpConfig altup;  ///< a section of its own in files
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"size", "fills the keys below; each can be overridden"}, self.size);
+    visit(Field{"d_model", "width of a layer", 1, 1 << 20}, self.d_model);
+    visit(Field{"d_ff", "width inside the feed-forward", 1, 1 << 20}, self.d_ff);
+    visit(Field{"d_kv", "width of a head", 1, 1 << 16}, self.d_kv);
+    visit(Field{"num_heads", "attention heads", 1, 4096}, self.num_heads);
+    visit(Field{"num_encoder_layers", "layers of the encoder", 1, 1024}, self.num_encoder_layers);
+    visit(Field{"num_decoder_layers", "layers of the decoder", 1, 1024}, self.num_decoder_layers);
+    visit(Field{"vocab_size", "rows of the embedding; at least pieces + sentinels", 4, 1 << 24}, self.vocab_size);
+    visit(Field{"feed_forward", "gated_gelu (T5 1.1) or relu (T5 1.0)"}, self.feed_forward);
+    visit(Field{"tie_embeddings", "the head is the embedding, scaled by d_model^-0.5"}, self.tie_embeddings);
+    visit(Field{"dropout", "rate, in training", 0, 0.999}, self.dropout);
+    visit(Field{"relative_buckets", "buckets of the relative position bias", 4, 4096}, self.relative_buckets);
+    visit(Field{"relative_max_distance", "tokens; further away is one bucket", 2, 1 << 20}, self.relative_max_distance);
+    visit(Field{"norm_epsilon", "added to the mean square in RMSNorm", 0, 1}, self.norm_epsilon);
+  }
+
+  /// Sets what the size decides (d_model … num_decoder_layers); kCustom sets nothing.
+  void apply_size(ModelSize new_size);
+  /// Throws UserError for settings that contradict each other; the message starts with the key.
+  void validate() const;
+
+  /// K where the state is widened inside the stacks, else 1.
+  int64_t num_blocks() const {
+    return altup.variant == Variant::kAltUp || altup.variant == Variant::kRecycled ? altup.blocks : 1;
+  }
+  /// Width of a row of the embedding.
+  int64_t embedding_width() const {
+    return altup.variant == Variant::kAltUp || altup.variant == Variant::kSum ? altup.blocks * d_model : d_model;
+  }
+  /// Width of what leaves the decoder, after its final norm.
+  int64_t output_width() const { return altup.variant == Variant::kAltUp ? altup.blocks * d_model : d_model; }
+  /// Width of what leaves the encoder and cross-attention reads.
+  int64_t memory_width() const {
+    return altup.variant == Variant::kAltUp && altup.cross_attention == CrossAttentionWidth::kWide
+               ? altup.blocks * d_model
+               : d_model;
+  }
+  /// The block that layer `index` of a stack computes.
+  int64_t active_block(int64_t index) const {
+    return altup.block_selection == BlockSelection::kAlternating ? index % num_blocks() : 0;
+  }
+  bool operator==(const T5Config&) const = default;
+};
+
+/// config.json of a checkpoint: the fields above by name, the [altup] ones under "altup". Reading is strict.
+std::string to_json(const T5Config& config);
+T5Config t5_config_from_json(const std::string& json, const std::string& path);
+
+}  // namespace altup

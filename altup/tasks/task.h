@@ -1,0 +1,52 @@
+// A task is a struct: where its examples come from, how they become text, what an answer means, how it is scored.
+// Everything is text to text with T5's prompts and label words (Raffel et al. 2020, appendix D).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace altup {
+
+struct TaskExample {
+  std::string id;                       ///< the official index or question id
+  std::string input;                    ///< the prompt, filled in
+  std::string target;                   ///< what the model is trained to say; "" where the file has no labels
+  std::vector<std::string> references;  ///< what scoring compares with: label word, number, or all accepted answers
+};
+
+/// Metric names are those of the official scorers; values in percent, 0-100.
+using Metrics = std::map<std::string, double>;
+
+struct Task {
+  std::string name;         ///< "glue/sst2", "squad", …
+  std::string best_metric;  ///< the key of Metrics that picks the best checkpoint
+  int64_t input_length = 512;
+  int64_t target_length = 64;  ///< default limit of training targets and of generation, tokens
+  std::vector<std::string> labels;  ///< label words, empty for free text
+
+  /// Examples of the official file of `split` ("train", "dev", "test") below `data`, a directory or the file itself.
+  /// UserError with file and line for what the layout does not allow.
+  std::function<std::vector<TaskExample>(const std::filesystem::path& data, std::string_view split)> load;
+  /// The model's text, turned into what is scored: a label word or "" (counts as wrong), a number, an answer.
+  std::function<std::string(const std::string& output)> postprocess;
+  /// One prediction per example, in order, already post-processed.
+  std::function<Metrics(const std::vector<std::string>& predictions, const std::vector<TaskExample>& examples)> score;
+  /// Writes the official submission layout.
+  std::function<void(const std::filesystem::path& path, const std::vector<std::string>& predictions,
+                     const std::vector<TaskExample>& examples)>
+      write_predictions;
+  /// Reads that layout back, in the order of the examples; UserError for missing, unknown or doubled ids.
+  std::function<std::vector<std::string>(const std::filesystem::path& path, const std::vector<TaskExample>& examples)>
+      read_predictions;
+};
+
+/// Throws UserError with the nearest known name.
+const Task& find_task(std::string_view name);
+std::vector<std::string> task_names();
+
+}  // namespace altup

@@ -1,0 +1,57 @@
+#include "altup/util/files.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "altup/util/error.h"
+#include "altup/util/text.h"
+
+namespace altup {
+
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || fs::is_directory(path)) throw UserError(path.string(), "cannot be read; expected a file");
+  std::ostringstream bytes;
+  bytes << in.rdbuf();
+  return std::move(bytes).str();
+}
+
+void sync_path(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw std::runtime_error(str(path.string(), ": cannot be opened to sync: ", std::strerror(errno)));
+  const int failed = ::fsync(fd);
+  ::close(fd);
+  if (failed != 0) throw std::runtime_error(str(path.string(), ": cannot be synced: ", std::strerror(errno)));
+}
+
+void write_file_atomic(const fs::path& path, std::string_view bytes) {
+  const fs::path temporary = path.string() + ".tmp";
+  {
+    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    out.flush();
+    if (!out) throw std::runtime_error(str(temporary.string(), ": cannot be written: ", std::strerror(errno)));
+  }
+  sync_path(temporary);
+  fs::rename(temporary, path);
+  sync_path(path.has_parent_path() ? path.parent_path() : fs::path("."));
+}
+
+std::vector<fs::path> expand_glob(const std::string& pattern) {
+  glob_t found{};
+  const int status = ::glob(pattern.c_str(), 0, nullptr, &found);
+  std::vector<fs::path> paths;
+  for (size_t i = 0; status == 0 && i < found.gl_pathc; ++i) paths.emplace_back(found.gl_pathv[i]);
+  ::globfree(&found);
+  if (paths.empty()) throw UserError(str("\"", pattern, "\" names no file; expected a path or a pattern"));
+  return paths;
+}
+
+}  // namespace altup

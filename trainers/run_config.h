@@ -1,0 +1,116 @@
+// A run, whole: the sum of the components' Configs, read once from TOML, strictly, and constant from then on.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "altup/data/pipeline.h"
+#include "altup/data/tokenizer.h"
+#include "altup/models/t5_config.h"
+#include "altup/optim/optimizer_config.h"
+#include "altup/util/fields.h"
+
+namespace altup {
+
+enum class Precision { kAuto, kFp32, kBf16 };
+template <>
+struct EnumNames<Precision> {
+  static constexpr std::array<std::pair<std::string_view, Precision>, 3> kNames = {
+      {{"auto", Precision::kAuto}, {"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}}};
+};
+
+/// [task]: fine-tuning instead of [data]
+struct TaskConfig {
+  std::vector<std::string> names;
+  std::string data;
+  int64_t input_length = 512;
+  int64_t target_length = 64;
+  std::string split = "train";
+  std::string validation_split = "dev";
+  int64_t validation_examples = 0;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"names", "tasks; several are a mixture"}, self.names);
+    visit(Field{"data", "directory of the official files"}, self.data);
+    visit(Field{"input_length", "longest input, tokens; longer ones are cut", 4, 1 << 20}, self.input_length);
+    visit(Field{"target_length", "longest target and longest answer, tokens", 1, 1 << 20}, self.target_length);
+    visit(Field{"split", "split to train on"}, self.split);
+    visit(Field{"validation_split", "split to evaluate on"}, self.validation_split);
+    visit(Field{"validation_examples", "evaluate on at most so many; 0: all", 0}, self.validation_examples);
+  }
+};
+
+/// [train]
+struct TrainConfig {
+  int64_t steps = 500000;
+  int64_t batch_size = 256;
+  int64_t micro_batch_size = 0;
+  Precision precision = Precision::kAuto;
+  int64_t seed = 1;
+  int64_t log_every = 100;
+  int64_t evaluate_every = 1000;
+  int64_t save_every = 1000;
+  int64_t keep_checkpoints = 3;
+  int64_t validation_examples = 1024;
+  double gradient_clip = 0.0;
+  double z_loss = 1e-4;
+  double label_smoothing = 0.0;
+  bool activation_checkpointing = false;
+  std::string init_from;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"steps", "updates", 1}, self.steps);
+    visit(Field{"batch_size", "examples of one update, over all micro-batches", 1}, self.batch_size);
+    visit(Field{"micro_batch_size", "examples at once; 0: batch_size", 0}, self.micro_batch_size);
+    visit(Field{"precision", "auto picks bf16 where the processor has instructions for it"}, self.precision);
+    visit(Field{"seed", "of the weights, the data order and the corruption", 0}, self.seed);
+    visit(Field{"log_every", "steps", 1}, self.log_every);
+    visit(Field{"evaluate_every", "steps; 0: only at the end", 0}, self.evaluate_every);
+    visit(Field{"save_every", "steps; 0: only at the end", 0}, self.save_every);
+    visit(Field{"keep_checkpoints", "newest ones kept; 0: all", 0}, self.keep_checkpoints);
+    visit(Field{"validation_examples", "chunks of validation text used; 0: all", 0}, self.validation_examples);
+    visit(Field{"gradient_clip", "largest global norm; 0: off", 0}, self.gradient_clip);
+    visit(Field{"z_loss", "weight of (log Z)^2", 0}, self.z_loss);
+    visit(Field{"label_smoothing", "share of the target spread over the vocabulary", 0, 0.999}, self.label_smoothing);
+    visit(Field{"activation_checkpointing", "recompute layers in the backward pass"}, self.activation_checkpointing);
+    visit(Field{"init_from", "checkpoint to start the weights from"}, self.init_from);
+  }
+};
+
+struct RunConfig {
+  T5Config model;  ///< [model] and [altup]
+  TokenizerConfig tokenizer;
+  DataConfig data;
+  TaskConfig task;
+  TrainConfig train;
+  OptimizerConfig optimizer;
+
+  /// (section name, struct) of every section, in the order of the file: what reading and writing go by.
+  template <class Self, class Visit>
+  static void sections(Self& self, Visit&& visit) {
+    visit("model", self.model);
+    visit("altup", self.model.altup);
+    visit("tokenizer", self.tokenizer);
+    visit("data", self.data);
+    visit("task", self.task);
+    visit("train", self.train);
+    visit("optimizer", self.optimizer);
+  }
+  /// Checks every section and what holds between them (init_from with resume, label lengths, …).
+  void validate() const;
+};
+
+/// Reads `files` (later ones override), each with its `extends`, then `overrides` ("key.path=value"), then validates.
+/// Paths inside a file are relative to it unless absolute or, failing that, relative to the working directory.
+/// Errors are UserError "FILE:LINE: …": broken TOML, an unknown key (with the nearest known one), a wrong type, a
+/// value out of range.
+RunConfig load_run_config(const std::vector<std::filesystem::path>& files, const std::vector<std::string>& overrides);
+
+/// The resolved run as TOML, which load_run_config reads back to the same values.
+std::string to_toml(const RunConfig& config);
+
+}  // namespace altup
