@@ -1,0 +1,101 @@
+#include "altup/models/t5.h"
+
+#include <cmath>
+#include <unordered_map>
+
+#include "altup/util/error.h"
+#include "altup/util/text.h"
+
+namespace altup {
+
+T5Impl::T5Impl(const T5Config& config) : config_(config) {
+  config_.validate();
+  shared = register_module("shared",
+                           torch::nn::Embedding(config_.vocab_size, config_.embedding_width()));
+  encoder = register_module("encoder", Encoder(config_));
+  decoder = register_module("decoder", Decoder(config_));
+  if (!config_.tie_embeddings) {
+    lm_head = register_module(
+        "lm_head",
+        torch::nn::Linear(
+            torch::nn::LinearOptions(config_.output_width(), config_.vocab_size).bias(false)));
+  }
+  reset_parameters();
+}
+
+void T5Impl::reset_parameters() {
+  // Sum adds K embeddings: each is drawn smaller, so that the sum has a standard deviation of 1 as
+  // elsewhere.
+  const bool summed = config_.altup.variant == Variant::kSum;
+  torch::nn::init::normal_(
+      shared->weight, 0.0,
+      summed ? 1.0 / std::sqrt(static_cast<double>(config_.altup.blocks)) : 1.0);
+  encoder->reset_parameters();
+  decoder->reset_parameters();
+  if (!lm_head.is_empty()) {
+    torch::nn::init::normal_(lm_head->weight, 0.0,
+                             1.0 / std::sqrt(static_cast<double>(config_.output_width())));
+  }
+}
+
+torch::Tensor T5Impl::encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask) {
+  return encoder(shared(input_ids), input_mask);
+}
+
+torch::Tensor T5Impl::decode(const torch::Tensor& decoder_input_ids, const torch::Tensor& memory,
+                             const torch::Tensor& input_mask, KvCache* cache) {
+  return decoder->forward(shared(decoder_input_ids), memory, input_mask, cache);
+}
+
+torch::Tensor T5Impl::logits(const torch::Tensor& decoded) {
+  if (!lm_head.is_empty()) return lm_head(decoded);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(config_.d_model));
+  return torch::nn::functional::linear(decoded * scale, shared->weight);
+}
+
+torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                              const torch::Tensor& decoder_input_ids) {
+  return logits(decode(decoder_input_ids, encode(input_ids, input_mask), input_mask));
+}
+
+void T5Impl::set_activation_checkpointing(bool enabled) {
+  encoder->checkpoint_activations = enabled;
+  decoder->checkpoint_activations = enabled;
+}
+
+NamedTensors named_parameters(const torch::nn::Module& module) {
+  NamedTensors tensors;
+  for (const auto& item : module.named_parameters()) tensors.emplace_back(item.key(), item.value());
+  return tensors;
+}
+
+void load_parameters(torch::nn::Module& module, const NamedTensors& tensors,
+                     const std::string& path) {
+  torch::NoGradGuard no_grad;
+  std::unordered_map<std::string, torch::Tensor> given(tensors.begin(), tensors.end());
+  for (const auto& item : module.named_parameters()) {
+    const auto found = given.find(item.key());
+    if (found == given.end())
+      throw UserError(path, str("has no tensor \"", item.key(), "\", which the model needs"));
+    if (found->second.sizes() != item.value().sizes()) {
+      throw UserError(path, str("tensor \"", item.key(), "\" has the shape ", found->second.sizes(),
+                                "; the model expects ", item.value().sizes()));
+    }
+    item.value().copy_(found->second);
+    given.erase(found);
+  }
+  if (!given.empty()) {
+    throw UserError(path,
+                    str("holds \"", given.begin()->first, "\", which the model does not know (",
+                        given.size(), " such tensors)"));
+  }
+}
+
+torch::Tensor shift_right(const torch::Tensor& target_ids) {
+  auto shifted = torch::zeros_like(target_ids);
+  const int64_t length = target_ids.size(1);
+  if (length > 1) shifted.narrow(1, 1, length - 1).copy_(target_ids.narrow(1, 0, length - 1));
+  return shifted;
+}
+
+}  // namespace altup

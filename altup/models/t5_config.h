@@ -1,4 +1,5 @@
-// What a model is made of: the dense T5 underneath ([model]) and how its tokens are widened ([altup]).
+// What a model is made of: the dense T5 underneath ([model]) and how its tokens are widened
+// ([altup]).
 #pragma once
 
 #include <cstdint>
@@ -11,12 +12,13 @@ namespace altup {
 enum class ModelSize { kCustom, kTiny, kSmall, kBase, kLarge, kXl };
 template <>
 struct EnumNames<ModelSize> {
-  static constexpr std::array<std::pair<std::string_view, ModelSize>, 6> kNames = {{{"tiny", ModelSize::kTiny},
-                                                                                   {"small", ModelSize::kSmall},
-                                                                                   {"base", ModelSize::kBase},
-                                                                                   {"large", ModelSize::kLarge},
-                                                                                   {"xl", ModelSize::kXl},
-                                                                                   {"custom", ModelSize::kCustom}}};
+  static constexpr std::array<std::pair<std::string_view, ModelSize>, 6> kNames = {
+      {{"tiny", ModelSize::kTiny},
+       {"small", ModelSize::kSmall},
+       {"base", ModelSize::kBase},
+       {"large", ModelSize::kLarge},
+       {"xl", ModelSize::kXl},
+       {"custom", ModelSize::kCustom}}};
 };
 
 enum class FeedForwardKind { kGatedGelu, kRelu };
@@ -26,14 +28,16 @@ struct EnumNames<FeedForwardKind> {
       {{"gated_gelu", FeedForwardKind::kGatedGelu}, {"relu", FeedForwardKind::kRelu}}};
 };
 
-/// How the token representation is widened (AltUp paper, sections 3 and 4). The sequence variants are still to come.
+/// How the token representation is widened (AltUp paper, sections 3 and 4). The sequence variants
+/// are still to come.
 enum class Variant { kNone, kAltUp, kRecycled, kSum };
 template <>
 struct EnumNames<Variant> {
-  static constexpr std::array<std::pair<std::string_view, Variant>, 4> kNames = {{{"none", Variant::kNone},
-                                                                                 {"altup", Variant::kAltUp},
-                                                                                 {"recycled", Variant::kRecycled},
-                                                                                 {"sum", Variant::kSum}}};
+  static constexpr std::array<std::pair<std::string_view, Variant>, 4> kNames = {
+      {{"none", Variant::kNone},
+       {"altup", Variant::kAltUp},
+       {"recycled", Variant::kRecycled},
+       {"sum", Variant::kSum}}};
 };
 
 /// Which block layer i computes: i mod K, or always block 0 (paper, section 3.1).
@@ -44,8 +48,9 @@ struct EnumNames<BlockSelection> {
       {{"alternating", BlockSelection::kAlternating}, {"same", BlockSelection::kSame}}};
 };
 
-/// Start of the coefficients: kIdentity is p = I, g = 1, equal to dense at the start; kActive is p = I, g = 1 for the
-/// active block and 0 for the others, so that the blocks differ from the first step.
+/// Start of the coefficients: kIdentity is p = I, g = 1, equal to dense at the start; kActive is p
+/// = I, g = 1 for the active block and 0 for the others, so that the blocks differ from the first
+/// step.
 enum class CoefficientInit { kIdentity, kActive };
 template <>
 struct EnumNames<CoefficientInit> {
@@ -53,7 +58,8 @@ struct EnumNames<CoefficientInit> {
       {{"identity", CoefficientInit::kIdentity}, {"active", CoefficientInit::kActive}}};
 };
 
-/// What the decoder's cross-attention reads: all K·d of the encoder's output, or the sum of its blocks.
+/// What the decoder's cross-attention reads: all K·d of the encoder's output, or the sum of its
+/// blocks.
 enum class CrossAttentionWidth { kWide, kSummed };
 template <>
 struct EnumNames<CrossAttentionWidth> {
@@ -107,12 +113,16 @@ struct T5Config {
     visit(Field{"num_heads", "attention heads", 1, 4096}, self.num_heads);
     visit(Field{"num_encoder_layers", "layers of the encoder", 1, 1024}, self.num_encoder_layers);
     visit(Field{"num_decoder_layers", "layers of the decoder", 1, 1024}, self.num_decoder_layers);
-    visit(Field{"vocab_size", "rows of the embedding; at least pieces + sentinels", 4, 1 << 24}, self.vocab_size);
+    visit(Field{"vocab_size", "rows of the embedding; at least pieces + sentinels", 4, 1 << 24},
+          self.vocab_size);
     visit(Field{"feed_forward", "gated_gelu (T5 1.1) or relu (T5 1.0)"}, self.feed_forward);
-    visit(Field{"tie_embeddings", "the head is the embedding, scaled by d_model^-0.5"}, self.tie_embeddings);
+    visit(Field{"tie_embeddings", "the head is the embedding, scaled by d_model^-0.5"},
+          self.tie_embeddings);
     visit(Field{"dropout", "rate, in training", 0, 0.999}, self.dropout);
-    visit(Field{"relative_buckets", "buckets of the relative position bias", 4, 4096}, self.relative_buckets);
-    visit(Field{"relative_max_distance", "tokens; further away is one bucket", 2, 1 << 20}, self.relative_max_distance);
+    visit(Field{"relative_buckets", "buckets of the relative position bias", 4, 4096},
+          self.relative_buckets);
+    visit(Field{"relative_max_distance", "tokens; further away is one bucket", 2, 1 << 20},
+          self.relative_max_distance);
     visit(Field{"norm_epsilon", "added to the mean square in RMSNorm", 0, 1}, self.norm_epsilon);
   }
 
@@ -123,14 +133,19 @@ struct T5Config {
 
   /// K where the state is widened inside the stacks, else 1.
   int64_t num_blocks() const {
-    return altup.variant == Variant::kAltUp || altup.variant == Variant::kRecycled ? altup.blocks : 1;
+    return altup.variant == Variant::kAltUp || altup.variant == Variant::kRecycled ? altup.blocks
+                                                                                   : 1;
   }
   /// Width of a row of the embedding.
   int64_t embedding_width() const {
-    return altup.variant == Variant::kAltUp || altup.variant == Variant::kSum ? altup.blocks * d_model : d_model;
+    return altup.variant == Variant::kAltUp || altup.variant == Variant::kSum
+               ? altup.blocks * d_model
+               : d_model;
   }
   /// Width of what leaves the decoder, after its final norm.
-  int64_t output_width() const { return altup.variant == Variant::kAltUp ? altup.blocks * d_model : d_model; }
+  int64_t output_width() const {
+    return altup.variant == Variant::kAltUp ? altup.blocks * d_model : d_model;
+  }
   /// Width of what leaves the encoder and cross-attention reads.
   int64_t memory_width() const {
     return altup.variant == Variant::kAltUp && altup.cross_attention == CrossAttentionWidth::kWide
@@ -144,7 +159,8 @@ struct T5Config {
   bool operator==(const T5Config&) const = default;
 };
 
-/// config.json of a checkpoint: the fields above by name, the [altup] ones under "altup". Reading is strict.
+/// config.json of a checkpoint: the fields above by name, the [altup] ones under "altup". Reading
+/// is strict.
 std::string to_json(const T5Config& config);
 T5Config t5_config_from_json(const std::string& json, const std::string& path);
 

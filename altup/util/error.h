@@ -1,6 +1,6 @@
-// Errors that a user can mend: a wrong key, a missing file, a broken line. The program prints them as one line,
-// `error: FILE:LINE: what, and what was expected`, and exits with 2. Everything else is a std::exception that the
-// program reports as a failure at run time (exit 1).
+// Errors that a user can mend: a wrong key, a missing file, a broken line. The program prints them
+// as one line, `error: FILE:LINE: what, and what was expected`, and exits with 2. Everything else
+// is a std::exception that the program reports as a failure at run time (exit 1).
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  if (!in || fs::is_directory(path)) throw UserError(path.string(), "cannot be read; expected a file");
+  if (!in || fs::is_directory(path))
+    throw UserError(path.string(), "cannot be read; expected a file");
   std::ostringstream bytes;
   bytes << in.rdbuf();
   return std::move(bytes).str();
@@ -25,10 +26,13 @@ std::string read_file(const fs::path& path) {
 
 void sync_path(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw std::runtime_error(str(path.string(), ": cannot be opened to sync: ", std::strerror(errno)));
+  if (fd < 0)
+    throw std::runtime_error(
+        str(path.string(), ": cannot be opened to sync: ", std::strerror(errno)));
   const int failed = ::fsync(fd);
   ::close(fd);
-  if (failed != 0) throw std::runtime_error(str(path.string(), ": cannot be synced: ", std::strerror(errno)));
+  if (failed != 0)
+    throw std::runtime_error(str(path.string(), ": cannot be synced: ", std::strerror(errno)));
 }
 
 void write_file_atomic(const fs::path& path, std::string_view bytes) {
@@ -37,7 +41,9 @@ void write_file_atomic(const fs::path& path, std::string_view bytes) {
     std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     out.flush();
-    if (!out) throw std::runtime_error(str(temporary.string(), ": cannot be written: ", std::strerror(errno)));
+    if (!out)
+      throw std::runtime_error(
+          str(temporary.string(), ": cannot be written: ", std::strerror(errno)));
   }
   sync_path(temporary);
   fs::rename(temporary, path);
@@ -50,7 +56,8 @@ std::vector<fs::path> expand_glob(const std::string& pattern) {
   std::vector<fs::path> paths;
   for (size_t i = 0; status == 0 && i < found.gl_pathc; ++i) paths.emplace_back(found.gl_pathv[i]);
   ::globfree(&found);
-  if (paths.empty()) throw UserError(str("\"", pattern, "\" names no file; expected a path or a pattern"));
+  if (paths.empty())
+    throw UserError(str("\"", pattern, "\" names no file; expected a path or a pattern"));
   return paths;
 }
 

@@ -10,7 +10,8 @@ namespace altup {
 
 /// The bytes of `path`; UserError where it cannot be read.
 std::string read_file(const std::filesystem::path& path);
-/// Writes to a temporary beside `path`, syncs it and renames it: readers see the old bytes or the new, never half.
+/// Writes to a temporary beside `path`, syncs it and renames it: readers see the old bytes or the
+/// new, never half.
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
 /// Makes what was written to a file, or the names in a directory, survive a power cut.
 void sync_path(const std::filesystem::path& path);

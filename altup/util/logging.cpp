@@ -46,11 +46,13 @@ LogLevel parse_log_level(std::string_view name) {
   if (name == "warning") return LogLevel::kWarning;
   if (name == "error") return LogLevel::kError;
   if (name == "off") return LogLevel::kOff;
-  throw UserError(str("--log-level is \"", name, "\"; expected debug, info, warning, error or off"));
+  throw UserError(
+      str("--log-level is \"", name, "\"; expected debug, info, warning, error or off"));
 }
 
 void set_log_level(LogLevel level) {
-  // The console follows the level; the logger itself stays at info or below, so that a run's file keeps its lines.
+  // The console follows the level; the logger itself stays at info or below, so that a run's file
+  // keeps its lines.
   logger().sinks().front()->set_level(to_spdlog(level));
   logger().set_level(std::min(to_spdlog(level), spdlog::level::info));
 }
@@ -64,6 +66,8 @@ void log_to_file(const std::filesystem::path& path) {
   sinks.push_back(std::move(file));
 }
 
-void log_line(LogLevel level, const std::string& line) { logger().log(to_spdlog(level), line); }
+void log_line(LogLevel level, const std::string& line) {
+  logger().log(to_spdlog(level), line);
+}
 
 }  // namespace altup

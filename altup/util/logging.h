@@ -1,5 +1,6 @@
 // The program's log: lines with a time on stderr, and on a file beside it when a run asks for one.
-// A thin face over spdlog, which cannot be included where LibTorch's headers are (its fmt is another one).
+// A thin face over spdlog, which cannot be included where LibTorch's headers are (its fmt is
+// another one).
 #pragma once
 
 #include <filesystem>

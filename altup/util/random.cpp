@@ -6,7 +6,8 @@
 namespace altup {
 namespace {
 
-uint64_t mix(uint64_t x) {  // SplitMix64's finaliser: spreads the stream over the whole counter word
+uint64_t mix(
+    uint64_t x) {  // SplitMix64's finaliser: spreads the stream over the whole counter word
   x += 0x9E3779B97F4A7C15ULL;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
@@ -54,7 +55,9 @@ uint64_t CounterRng::below(uint64_t bound) {
   return drawn % bound;
 }
 
-double CounterRng::uniform() { return static_cast<double>(next_u64() >> 11) * 0x1.0p-53; }
+double CounterRng::uniform() {
+  return static_cast<double>(next_u64() >> 11) * 0x1.0p-53;
+}
 
 std::vector<uint32_t> random_permutation(uint32_t n, CounterRng rng) {
   std::vector<uint32_t> order(n);

@@ -1,5 +1,6 @@
-// Counter-based random numbers (Philox 4x32-10, Salmon et al., SC 2011): what is drawn is a pure function of a
-// key, so an example is corrupted alike wherever, whenever and by whichever thread it is read.
+// Counter-based random numbers (Philox 4x32-10, Salmon et al., SC 2011): what is drawn is a pure
+// function of a key, so an example is corrupted alike wherever, whenever and by whichever thread it
+// is read.
 #pragma once
 
 #include <array>
@@ -9,7 +10,8 @@
 
 namespace altup {
 
-/// Draws numbers for one key. Two generators with the same (seed, stream, index) give the same numbers.
+/// Draws numbers for one key. Two generators with the same (seed, stream, index) give the same
+/// numbers.
 class CounterRng {
  public:
   explicit CounterRng(uint64_t seed, uint64_t stream = 0, uint64_t index = 0);

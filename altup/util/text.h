@@ -26,7 +26,8 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 std::string to_lower(std::string_view text);  ///< ASCII only
-/// The entry of `known` with the smallest edit distance to `word`; "" where all are further than half its length.
+/// The entry of `known` with the smallest edit distance to `word`; "" where all are further than
+/// half its length.
 std::string nearest(std::string_view word, const std::vector<std::string>& known);
 /// Offset of the first byte that is not valid UTF-8, or npos.
 size_t find_invalid_utf8(std::string_view text);

@@ -1,0 +1,86 @@
+#include "altup/models/layers.h"
+
+namespace altup {
+namespace {
+
+Attention make_attention(const T5Config& config, int64_t memory_width) {
+  return Attention(AttentionConfig{.d_model = config.d_model,
+                                   .memory_width = memory_width,
+                                   .d_kv = config.d_kv,
+                                   .num_heads = config.num_heads,
+                                   .dropout = config.dropout});
+}
+
+FeedForward make_feed_forward(const T5Config& config) {
+  return FeedForward(
+      FeedForwardConfig{.d_model = config.d_model,
+                        .d_ff = config.d_ff,
+                        .gated_gelu = config.feed_forward == FeedForwardKind::kGatedGelu,
+                        .dropout = config.dropout});
+}
+
+RmsNorm make_norm(const T5Config& config) {
+  return RmsNorm(config.d_model, config.norm_epsilon);
+}
+
+}  // namespace
+
+torch::Tensor apply_dropout(const torch::Tensor& x, double rate, bool training) {
+  return training && rate > 0 ? torch::dropout(x, rate, true) : x;
+}
+
+EncoderLayerImpl::EncoderLayerImpl(const T5Config& config) : dropout_(config.dropout) {
+  self_attention_norm = register_module("self_attention_norm", make_norm(config));
+  self_attention = register_module("self_attention", make_attention(config, config.d_model));
+  feed_forward_norm = register_module("feed_forward_norm", make_norm(config));
+  feed_forward = register_module("feed_forward", make_feed_forward(config));
+}
+
+void EncoderLayerImpl::reset_parameters() {
+  self_attention_norm->reset_parameters();
+  self_attention->reset_parameters();
+  feed_forward_norm->reset_parameters();
+  feed_forward->reset_parameters();
+}
+
+torch::Tensor EncoderLayerImpl::forward(const torch::Tensor& x, const torch::Tensor& bias) {
+  const auto attended = self_attention->self_attention(self_attention_norm(x), bias);
+  const auto middle = x + apply_dropout(attended, dropout_, is_training());
+  return middle + apply_dropout(feed_forward(feed_forward_norm(middle)), dropout_, is_training());
+}
+
+DecoderLayerImpl::DecoderLayerImpl(const T5Config& config) : dropout_(config.dropout) {
+  self_attention_norm = register_module("self_attention_norm", make_norm(config));
+  self_attention = register_module("self_attention", make_attention(config, config.d_model));
+  cross_attention_norm = register_module("cross_attention_norm", make_norm(config));
+  cross_attention =
+      register_module("cross_attention", make_attention(config, config.memory_width()));
+  feed_forward_norm = register_module("feed_forward_norm", make_norm(config));
+  feed_forward = register_module("feed_forward", make_feed_forward(config));
+}
+
+void DecoderLayerImpl::reset_parameters() {
+  self_attention_norm->reset_parameters();
+  self_attention->reset_parameters();
+  cross_attention_norm->reset_parameters();
+  cross_attention->reset_parameters();
+  feed_forward_norm->reset_parameters();
+  feed_forward->reset_parameters();
+}
+
+torch::Tensor DecoderLayerImpl::forward(const torch::Tensor& x, const torch::Tensor& self_bias,
+                                        const torch::Tensor& memory,
+                                        const torch::Tensor& memory_bias, LayerCache* cache) {
+  AttentionCache* self_cache = cache == nullptr ? nullptr : &cache->self;
+  AttentionCache* cross_cache = cache == nullptr ? nullptr : &cache->cross;
+  auto state = x;  // [B, T, d]
+  const auto attended =
+      self_attention->self_attention(self_attention_norm(state), self_bias, self_cache);
+  state = state + apply_dropout(attended, dropout_, is_training());
+  const auto crossed = cross_attention->cross_attention(cross_attention_norm(state), memory,
+                                                        memory_bias, cross_cache);
+  state = state + apply_dropout(crossed, dropout_, is_training());
+  return state + apply_dropout(feed_forward(feed_forward_norm(state)), dropout_, is_training());
+}
+
+}  // namespace altup

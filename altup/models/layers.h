@@ -1,0 +1,57 @@
+// The dense T5 layers: pre-normed sub-layers with residuals. They know nothing of AltUp, which
+// stands beside them.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "altup/models/t5_config.h"
+#include "altup/modules/attention.h"
+#include "altup/modules/feed_forward.h"
+#include "altup/modules/rms_norm.h"
+
+namespace altup {
+
+class EncoderLayerImpl : public torch::nn::Module {
+ public:
+  explicit EncoderLayerImpl(const T5Config& config);
+  void reset_parameters();
+  /// x [B, S, d], bias [1 or B, H, S, S] -> [B, S, d]
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& bias);
+
+  RmsNorm self_attention_norm{nullptr};
+  Attention self_attention{nullptr};
+  RmsNorm feed_forward_norm{nullptr};
+  FeedForward feed_forward{nullptr};
+
+ private:
+  double dropout_;
+};
+TORCH_MODULE(EncoderLayer);
+
+class DecoderLayerImpl : public torch::nn::Module {
+ public:
+  explicit DecoderLayerImpl(const T5Config& config);
+  void reset_parameters();
+  /// x [B, T, d], self_bias [1, H, T, past + T], memory [B, S, memory width], memory_bias [B, 1, 1,
+  /// S] or undefined
+  /// -> [B, T, d]
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& self_bias,
+                        const torch::Tensor& memory, const torch::Tensor& memory_bias,
+                        LayerCache* cache);
+
+  RmsNorm self_attention_norm{nullptr};
+  Attention self_attention{nullptr};
+  RmsNorm cross_attention_norm{nullptr};
+  Attention cross_attention{nullptr};
+  RmsNorm feed_forward_norm{nullptr};
+  FeedForward feed_forward{nullptr};
+
+ private:
+  double dropout_;
+};
+TORCH_MODULE(DecoderLayer);
+
+/// Dropout that is the identity outside training and at rate 0.
+torch::Tensor apply_dropout(const torch::Tensor& x, double rate, bool training);
+
+}  // namespace altup

@@ -1,0 +1,135 @@
+#include "altup/models/stacks.h"
+
+#include <cmath>
+#include <functional>
+
+#include "altup/models/block_ends.h"
+#include "altup/modules/activation_checkpoint.h"
+
+namespace altup {
+namespace {
+
+torch::nn::ModuleList make_updates(const T5Config& config, int64_t num_layers) {
+  torch::nn::ModuleList updates;
+  if (config.num_blocks() == 1) return updates;
+  for (int64_t i = 0; i < num_layers; ++i) {
+    updates->push_back(AltUpUpdate(
+        AltUpUpdateConfig{.num_blocks = config.num_blocks(),
+                          .active_block = config.active_block(i),
+                          .only_active = config.altup.init == CoefficientInit::kActive}));
+  }
+  return updates;
+}
+
+RelativeBias make_relative_bias(const T5Config& config, bool bidirectional) {
+  return RelativeBias(RelativeBiasConfig{.num_heads = config.num_heads,
+                                         .buckets = config.relative_buckets,
+                                         .max_distance = config.relative_max_distance,
+                                         .bidirectional = bidirectional});
+}
+
+double bias_deviation(const T5Config& config) {
+  return 1.0 / std::sqrt(static_cast<double>(config.d_model));
+}
+
+// One layer over the state [K, B, T, d]: the layer computes one block, the update moves all of
+// them.
+torch::Tensor run_layer(const torch::nn::ModuleList& updates, int64_t index,
+                        const torch::Tensor& state,
+                        const std::function<torch::Tensor(const torch::Tensor&)>& layer) {
+  if (updates->is_empty()) return layer(state[0]).unsqueeze(0);
+  auto* update = updates[static_cast<size_t>(index)]->as<AltUpUpdateImpl>();
+  return update->forward(state, layer(update->active(state)));
+}
+
+}  // namespace
+
+EncoderImpl::EncoderImpl(const T5Config& config) : config_(config) {
+  relative_bias =
+      register_module("relative_bias", make_relative_bias(config, /*bidirectional=*/true));
+  layers = register_module("layers", torch::nn::ModuleList());
+  for (int64_t i = 0; i < config.num_encoder_layers; ++i) layers->push_back(EncoderLayer(config));
+  altup = register_module("altup", make_updates(config, config.num_encoder_layers));
+  final_norm = register_module("final_norm", RmsNorm(config.memory_width(), config.norm_epsilon));
+}
+
+void EncoderImpl::reset_parameters() {
+  relative_bias->reset_parameters(bias_deviation(config_));
+  for (const auto& layer : *layers) layer->as<EncoderLayerImpl>()->reset_parameters();
+  for (const auto& update : *altup) update->as<AltUpUpdateImpl>()->reset_parameters();
+  final_norm->reset_parameters();
+}
+
+torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& mask) {
+  auto bias = relative_bias(embedded.size(1), embedded.size(1));  // [1, H, S, S]
+  if (mask.defined())
+    bias = bias + mask_to_bias(mask, bias.scalar_type()).unsqueeze(1).unsqueeze(1);  // [B, H, S, S]
+  auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
+                            config_);  // [K, B, S, d]
+  for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
+    auto* layer = layers[static_cast<size_t>(i)]->as<EncoderLayerImpl>();
+    state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
+      if (!checkpoint_activations) return layer->forward(x, bias);
+      return checkpoint_activation(
+          [layer](const std::vector<torch::Tensor>& in) { return layer->forward(in[0], in[1]); },
+          {x, bias});
+    });
+  }
+  const auto memory = final_norm(leave_blocks(state, config_.memory_width() != config_.d_model));
+  return apply_dropout(memory, config_.dropout, is_training());
+}
+
+DecoderImpl::DecoderImpl(const T5Config& config) : config_(config) {
+  relative_bias =
+      register_module("relative_bias", make_relative_bias(config, /*bidirectional=*/false));
+  layers = register_module("layers", torch::nn::ModuleList());
+  for (int64_t i = 0; i < config.num_decoder_layers; ++i) layers->push_back(DecoderLayer(config));
+  altup = register_module("altup", make_updates(config, config.num_decoder_layers));
+  final_norm = register_module("final_norm", RmsNorm(config.output_width(), config.norm_epsilon));
+}
+
+void DecoderImpl::reset_parameters() {
+  relative_bias->reset_parameters(bias_deviation(config_));
+  for (const auto& layer : *layers) layer->as<DecoderLayerImpl>()->reset_parameters();
+  for (const auto& update : *altup) update->as<AltUpUpdateImpl>()->reset_parameters();
+  final_norm->reset_parameters();
+}
+
+torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& memory,
+                                   const torch::Tensor& memory_mask, KvCache* cache) {
+  const int64_t length = embedded.size(1);
+  const int64_t past = cache == nullptr ? 0 : cache->length();
+  if (cache != nullptr) cache->layers.resize(static_cast<size_t>(config_.num_decoder_layers));
+
+  auto self_bias = relative_bias(length, past + length, past);  // [1, H, T, past + T]
+  if (length > 1) {  // a single new token sees all that came before it
+    const auto visible =
+        torch::ones({length, past + length}, self_bias.options().dtype(torch::kBool)).tril(past);
+    self_bias = self_bias + mask_to_bias(visible, self_bias.scalar_type());
+  }
+  torch::Tensor memory_bias;  // [B, 1, 1, S]
+  if (memory_mask.defined()) {
+    memory_bias = mask_to_bias(memory_mask, self_bias.scalar_type()).unsqueeze(1).unsqueeze(1);
+  }
+
+  auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
+                            config_);  // [K, B, T, d]
+  for (int64_t i = 0; i < config_.num_decoder_layers; ++i) {
+    auto* layer = layers[static_cast<size_t>(i)]->as<DecoderLayerImpl>();
+    LayerCache* layer_cache = cache == nullptr ? nullptr : &cache->layers[static_cast<size_t>(i)];
+    state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
+      if (!checkpoint_activations || cache != nullptr) {
+        return layer->forward(x, self_bias, memory, memory_bias, layer_cache);
+      }
+      return checkpoint_activation(
+          [layer, memory_bias](const std::vector<torch::Tensor>& in) {
+            return layer->forward(in[0], in[1], in[2], memory_bias, nullptr);
+          },
+          {x, self_bias, memory});
+    });
+  }
+  const auto output = final_norm(leave_blocks(state, config_.output_width() != config_.d_model));
+  return apply_dropout(output, config_.dropout, is_training());
+}
+
+}  // namespace altup

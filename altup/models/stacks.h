@@ -1,0 +1,55 @@
+// The encoder and the decoder: layers, the AltUp updates beside them, the relative bias that the
+// layers share, and the final norm. With K = 1 the updates are empty and this is the dense T5.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "altup/models/layers.h"
+#include "altup/models/t5_config.h"
+#include "altup/modules/altup.h"
+#include "altup/modules/relative_bias.h"
+
+namespace altup {
+
+class EncoderImpl : public torch::nn::Module {
+ public:
+  explicit EncoderImpl(const T5Config& config);
+  void reset_parameters();
+  /// embedded [B, S, embedding width], mask [B, S] bool or undefined (all visible) -> memory [B, S,
+  /// memory width]
+  torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& mask);
+
+  torch::nn::ModuleList layers;
+  torch::nn::ModuleList altup;  ///< AltUpUpdate of each layer; empty where K = 1
+  RelativeBias relative_bias{nullptr};
+  RmsNorm final_norm{nullptr};
+  bool checkpoint_activations = false;  ///< recompute each layer in the backward pass
+
+ private:
+  T5Config config_;
+};
+TORCH_MODULE(Encoder);
+
+class DecoderImpl : public torch::nn::Module {
+ public:
+  explicit DecoderImpl(const T5Config& config);
+  void reset_parameters();
+  /// embedded [B, T, embedding width], memory [B, S, memory width], memory_mask [B, S] bool or
+  /// undefined
+  /// -> [B, T, output width]. Position t sees positions up to t. With a cache, `embedded` are the
+  /// tokens that follow the cached ones.
+  torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& memory,
+                        const torch::Tensor& memory_mask, KvCache* cache = nullptr);
+
+  torch::nn::ModuleList layers;
+  torch::nn::ModuleList altup;  ///< AltUpUpdate of each layer; empty where K = 1
+  RelativeBias relative_bias{nullptr};
+  RmsNorm final_norm{nullptr};
+  bool checkpoint_activations = false;  ///< recompute each layer in the backward pass
+
+ private:
+  T5Config config_;
+};
+TORCH_MODULE(Decoder);
+
+}  // namespace altup

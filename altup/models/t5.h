@@ -1,0 +1,58 @@
+// The encoder-decoder, dense or widened, as one module: T5 1.1 (Raffel et al. 2020; Shazeer 2020)
+// with the AltUp variants of T5Config. The names of the registered parameters are the names in a
+// checkpoint.
+#pragma once
+
+#include <torch/torch.h>
+
+#include "altup/models/stacks.h"
+#include "altup/models/t5_config.h"
+#include "altup/util/named_tensors.h"
+
+namespace altup {
+
+class T5Impl : public torch::nn::Module {
+ public:
+  explicit T5Impl(const T5Config& config);
+  /// Normal initialisation with the standard deviations of T5 1.1; the head d^-1/2, so that the
+  /// first loss is near ln V.
+  void reset_parameters();
+
+  /// Teacher-forced logits. input_ids [B, S] int64; input_mask [B, S] bool, true where a token is
+  /// real, or undefined; decoder_input_ids [B, T] int64, the targets shifted right behind a pad ->
+  /// [B, T, vocab_size].
+  torch::Tensor forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                        const torch::Tensor& decoder_input_ids);
+  /// -> [B, S, memory width]
+  torch::Tensor encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask);
+  /// -> [B, T, output width]; with a cache the ids are those after the cached ones.
+  torch::Tensor decode(const torch::Tensor& decoder_input_ids, const torch::Tensor& memory,
+                       const torch::Tensor& input_mask, KvCache* cache = nullptr);
+  /// [..., output width] -> [..., vocab_size]
+  torch::Tensor logits(const torch::Tensor& decoded);
+
+  const T5Config& config() const { return config_; }
+  /// Recompute every layer in the backward pass.
+  void set_activation_checkpointing(bool enabled);
+
+  torch::nn::Embedding shared{nullptr};
+  Encoder encoder{nullptr};
+  Decoder decoder{nullptr};
+  torch::nn::Linear lm_head{nullptr};  ///< empty where the embeddings are tied
+
+ private:
+  T5Config config_;
+};
+TORCH_MODULE(T5);
+
+/// Parameters by name, in the order of registration.
+NamedTensors named_parameters(const torch::nn::Module& module);
+/// Copies by name. Strict: UserError that starts with `path` where a parameter is missing, unknown,
+/// or of another shape.
+void load_parameters(torch::nn::Module& module, const NamedTensors& tensors,
+                     const std::string& path);
+
+/// decoder_input_ids of `target_ids` [B, T]: shifted right by one, pad (0) in front.
+torch::Tensor shift_right(const torch::Tensor& target_ids);
+
+}  // namespace altup

@@ -1,0 +1,92 @@
+#include "altup/modules/activation_checkpoint.h"
+
+#include <ATen/autocast_mode.h>
+
+#include <utility>
+
+namespace altup {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+using Body = std::function<torch::Tensor(const std::vector<torch::Tensor>&)>;
+
+// Autocast is thread-local, and the backward pass may run on another thread than the forward pass.
+struct AutocastState {
+  bool enabled;
+  at::ScalarType dtype;
+
+  static AutocastState current(at::DeviceType device) {
+    return {at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
+  }
+  void apply(at::DeviceType device) const {
+    at::autocast::set_autocast_enabled(device, enabled);
+    at::autocast::set_autocast_dtype(device, dtype);
+  }
+};
+
+at::Tensor random_state(const at::Device& device) {
+  auto generator = at::globalContext().defaultGenerator(device);
+  std::scoped_lock lock(generator.mutex());
+  return generator.get_state();
+}
+
+void set_random_state(const at::Device& device, const at::Tensor& state) {
+  auto generator = at::globalContext().defaultGenerator(device);
+  std::scoped_lock lock(generator.mutex());
+  generator.set_state(state);
+}
+
+struct BodyHolder : torch::CustomClassHolder {
+  explicit BodyHolder(Body function) : body(std::move(function)) {}
+  Body body;
+  AutocastState autocast{};
+};
+
+class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> {
+ public:
+  static torch::Tensor forward(AutogradContext* context,
+                               const c10::intrusive_ptr<BodyHolder>& holder,
+                               at::TensorList inputs) {
+    const auto device = inputs[0].device();
+    holder->autocast = AutocastState::current(device.type());
+    context->saved_data["body"] = c10::IValue::make_capsule(holder);
+    context->saved_data["random_state"] = random_state(device);
+    context->save_for_backward(inputs.vec());
+    return holder->body(inputs.vec());  // autograd is off in here: nothing of the body is kept
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto holder =
+        c10::static_intrusive_pointer_cast<BodyHolder>(context->saved_data["body"].toCapsule());
+    std::vector<torch::Tensor> inputs;
+    for (const auto& saved : context->get_saved_variables()) {
+      inputs.push_back(saved.detach().requires_grad_(saved.requires_grad()));
+    }
+    const auto device = inputs[0].device();
+    const auto random_now = random_state(device);
+    const auto autocast_now = AutocastState::current(device.type());
+    set_random_state(device, context->saved_data["random_state"].toTensor());
+    holder->autocast.apply(device.type());
+    torch::Tensor output;
+    {
+      torch::AutoGradMode with_gradients(true);
+      output = holder->body(inputs);
+    }
+    autocast_now.apply(device.type());
+    set_random_state(device, random_now);
+    torch::autograd::backward({output}, {gradients[0]});
+    variable_list result = {torch::Tensor()};  // for the body
+    for (const auto& input : inputs) result.push_back(input.grad());
+    return result;
+  }
+};
+
+}  // namespace
+
+torch::Tensor checkpoint_activation(Body body, const std::vector<torch::Tensor>& inputs) {
+  if (!torch::GradMode::is_enabled()) return body(inputs);
+  return CheckpointFunction::apply(c10::make_intrusive<BodyHolder>(std::move(body)), inputs);
+}
+
+}  // namespace altup

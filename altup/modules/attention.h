@@ -1,0 +1,83 @@
+// Multi-head attention as in T5: no biases in the projections, no scaling of the scores (the
+// initialisation of q absorbs it), an additive bias that may be learnt, and a cache of keys and
+// values for decoding.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+namespace altup {
+
+struct AttentionConfig {
+  int64_t d_model = 512;       ///< width of the queries' tokens and of the output
+  int64_t memory_width = 512;  ///< width of the tokens that keys and values are made of
+  int64_t d_kv = 64;           ///< width of a head
+  int64_t num_heads = 8;
+  double dropout = 0.0;  ///< on the attention weights
+};
+
+/// Keys and values of the tokens seen so far, in one growing buffer: [B, H, capacity, d_kv], of
+/// which `length` are set.
+struct AttentionCache {
+  torch::Tensor keys;
+  torch::Tensor values;
+  int64_t length = 0;
+
+  void append(const torch::Tensor& new_keys, const torch::Tensor& new_values);
+  torch::Tensor current_keys() const { return keys.narrow(2, 0, length); }  // [B, H, length, d_kv]
+  torch::Tensor current_values() const {
+    return values.narrow(2, 0, length);
+  }  // [B, H, length, d_kv]
+};
+
+/// Caches of one decoder layer.
+struct LayerCache {
+  AttentionCache self;
+  AttentionCache cross;
+};
+
+/// Caches of a decoder's layers. Its size does not depend on the number of AltUp blocks.
+struct KvCache {
+  std::vector<LayerCache> layers;
+  int64_t length() const {
+    return layers.empty() ? 0 : layers.front().self.length;
+  }  ///< tokens decoded so far
+};
+
+/// Bias that hides: 0 where `mask` is true, a number that no softmax survives elsewhere. Finite, so
+/// that a row without any visible key gives a uniform distribution rather than NaN. mask [..] bool
+/// -> [..] of `dtype`.
+torch::Tensor mask_to_bias(const torch::Tensor& mask, torch::ScalarType dtype);
+
+class AttentionImpl : public torch::nn::Module {
+ public:
+  explicit AttentionImpl(const AttentionConfig& config);
+  /// Standard deviations of SYSTEM's table: q (d·d_kv)^-1/2, k and v (memory width)^-1/2, o
+  /// (heads·d_kv)^-1/2.
+  void reset_parameters();
+
+  /// x [B, T, d_model] attends to itself. `bias` [1 or B, H, T, S] or undefined. With a cache, x
+  /// are the tokens after the cached ones, S counts both, and the new keys are appended. Returns
+  /// [B, T, d_model].
+  torch::Tensor self_attention(const torch::Tensor& x, const torch::Tensor& bias,
+                               AttentionCache* cache = nullptr);
+
+  /// x [B, T, d_model] attends to memory [B, S, memory_width]. `bias` [B, 1, 1, S] or undefined.
+  /// With a cache, keys and values are computed at the first call only.
+  torch::Tensor cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
+                                const torch::Tensor& bias, AttentionCache* cache = nullptr);
+
+  torch::nn::Linear q{nullptr}, k{nullptr}, v{nullptr}, o{nullptr};
+
+ private:
+  torch::Tensor split_heads(
+      const torch::Tensor& projected) const;  // [B, T, H·d_kv] -> [B, H, T, d_kv]
+  torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys,
+                       const torch::Tensor& values, const torch::Tensor& bias);
+
+  AttentionConfig config_;
+};
+TORCH_MODULE(Attention);
+
+}  // namespace altup

@@ -1,0 +1,36 @@
+#include "altup/modules/feed_forward.h"
+
+#include <cmath>
+
+namespace altup {
+
+FeedForwardImpl::FeedForwardImpl(const FeedForwardConfig& config) : config_(config) {
+  const auto widen = [&] {
+    return torch::nn::Linear(torch::nn::LinearOptions(config.d_model, config.d_ff).bias(false));
+  };
+  if (config.gated_gelu) {
+    wi_0 = register_module("wi_0", widen());
+    wi_1 = register_module("wi_1", widen());
+  } else {
+    wi = register_module("wi", widen());
+  }
+  wo = register_module(
+      "wo", torch::nn::Linear(torch::nn::LinearOptions(config.d_ff, config.d_model).bias(false)));
+}
+
+void FeedForwardImpl::reset_parameters() {
+  const double in = 1.0 / std::sqrt(static_cast<double>(config_.d_model));
+  for (auto* linear : {&wi_0, &wi_1, &wi}) {
+    if (!linear->is_empty()) torch::nn::init::normal_((*linear)->weight, 0.0, in);
+  }
+  torch::nn::init::normal_(wo->weight, 0.0, 1.0 / std::sqrt(static_cast<double>(config_.d_ff)));
+}
+
+torch::Tensor FeedForwardImpl::forward(const torch::Tensor& x) {
+  auto hidden = config_.gated_gelu ? torch::gelu(wi_0(x), "tanh") * wi_1(x)
+                                   : torch::relu(wi(x));  // [..., d_ff]
+  if (is_training() && config_.dropout > 0) hidden = torch::dropout(hidden, config_.dropout, true);
+  return wo(hidden);
+}
+
+}  // namespace altup

@@ -1,0 +1,23 @@
+// Root-mean-square normalisation as in T5 (no mean, no bias; Zhang & Sennrich 2019):
+//   y = x / sqrt(mean(x^2) + eps) * weight
+#pragma once
+
+#include <torch/torch.h>
+
+namespace altup {
+
+class RmsNormImpl : public torch::nn::Module {
+ public:
+  RmsNormImpl(int64_t width, double epsilon);
+  void reset_parameters();
+  /// x [..., width] -> the same shape and dtype; the mean square is taken in fp32 or wider.
+  torch::Tensor forward(const torch::Tensor& x);
+
+  torch::Tensor weight;  // [width]
+
+ private:
+  double epsilon_;
+};
+TORCH_MODULE(RmsNorm);
+
+}  // namespace altup
