@@ -1,0 +1,43 @@
+// Every schema on one screen, and the C++ face of the operators: a thin call through the
+// dispatcher.
+#include "altup/ops/ops.h"
+
+#include <torch/library.h>
+
+#include <atomic>
+
+#include "altup/ops/altup_update.h"
+#include "altup/ops/reference.h"
+
+TORCH_LIBRARY(altup, m) {
+  m.def(
+      "update(Tensor x, Tensor x_tilde, Tensor prediction_coefs, Tensor correction_coefs, "
+      "int active_block) -> Tensor");
+  m.def(
+      "update_backward(Tensor grad, Tensor x, Tensor x_tilde, Tensor prediction_coefs, "
+      "Tensor correction_coefs, int active_block) -> (Tensor, Tensor, Tensor, Tensor)");
+}
+
+namespace altup {
+namespace {
+
+std::atomic<bool> use_reference_flag{false};
+
+}  // namespace
+
+void set_use_reference_kernels(bool use_reference) {
+  use_reference_flag = use_reference;
+}
+bool use_reference_kernels() {
+  return use_reference_flag;
+}
+
+at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
+                  const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs,
+                  int64_t active_block) {
+  const auto implementation =
+      use_reference_kernels() ? reference::update : internal::dispatch_update;
+  return implementation(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+}
+
+}  // namespace altup

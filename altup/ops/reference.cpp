@@ -1,0 +1,71 @@
+// See reference.h. The sums are done in fp32 for narrower activations, as in the kernels; matrix
+// products would be lowered by autocast, so autocast is kept out. No size enters as a number
+// (flatten, view_as), so that a traced graph holds for every batch and length.
+#include "altup/ops/reference.h"
+
+#include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
+#include <ATen/autocast_mode.h>
+
+#include "altup/ops/altup_update.h"
+
+namespace altup::reference {
+namespace {
+
+using NoAutocast = c10::impl::ExcludeDispatchKeyGuard;
+
+/// [K] → [K, 1, 1, 1], to scale the blocks of a state.
+at::Tensor per_block(const at::Tensor& values) {
+  return values.view({-1, 1, 1, 1});
+}
+
+/// Σ_j coefs_ij x^j: [K, K] times [K, B, T, d] → [K, B, T, d].
+at::Tensor mix_blocks(const at::Tensor& coefs, const at::Tensor& x) {
+  return at::mm(coefs, x.flatten(1)).view_as(x);
+}
+
+}  // namespace
+
+at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
+                  const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs,
+                  int64_t active_block) {
+  internal::check_update(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+  const NoAutocast guard(c10::autocast_dispatch_keyset);
+  const auto type = internal::update_type(x, x_tilde);
+  const auto sum_type = at::toOpMathType(type);
+
+  const auto predicted = mix_blocks(prediction_coefs.to(sum_type), x.to(sum_type));  // [K, B, T, d]
+  const auto innovation = x_tilde.to(sum_type) - predicted.select(0, active_block);  // [B, T, d]
+  const auto corrected =
+      at::addcmul(predicted, per_block(correction_coefs.to(sum_type)), innovation);  // [K, B, T, d]
+  return corrected.to(type).contiguous();
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_backward(
+    const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde,
+    const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs, int64_t active_block) {
+  internal::check_update_backward(grad, x, x_tilde, prediction_coefs, correction_coefs,
+                                  active_block);
+  const NoAutocast guard(c10::autocast_dispatch_keyset);
+  const auto sum_type = at::toOpMathType(internal::update_type(x, x_tilde));
+  const auto dy = grad.to(sum_type);             // [K, B, T, d]
+  const auto state = x.to(sum_type);             // [K, B, T, d]
+  const auto p = prediction_coefs.to(sum_type);  // [K, K]
+  const auto g = correction_coefs.to(sum_type);  // [K]
+
+  // e = Σ_i g_i dy^i is what reaches the innovation x̃ − x̂^a, and so x̃ (+) and x̂^a (−).
+  const auto e = (per_block(g) * dy).sum(0);  // [B, T, d]
+  const auto is_active = at::eye(x.size(0), g.options()).select(0, active_block);
+  const auto d_predicted = dy - per_block(is_active) * e;                 // [K, B, T, d]
+  const auto d_state = mix_blocks(p.t(), d_predicted);                    // [K, B, T, d]
+  const auto d_p = at::mm(d_predicted.flatten(1), state.flatten(1).t());  // [K, K]
+  const auto predicted_active =
+      at::mv(state.flatten(1).t(), p.select(0, active_block)).view_as(x_tilde);      // [B, T, d]
+  const auto d_g = (dy * (x_tilde.to(sum_type) - predicted_active)).sum({1, 2, 3});  // [K]
+
+  return {d_state.to(x.scalar_type()).contiguous(), e.to(x_tilde.scalar_type()).contiguous(),
+          d_p.to(prediction_coefs.scalar_type()).contiguous(),
+          d_g.to(correction_coefs.scalar_type()).contiguous()};
+}
+
+}  // namespace altup::reference
