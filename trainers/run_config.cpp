@@ -1,0 +1,372 @@
+// Reading: merge the files (config_tree), apply the size, then give every field its entry; what no
+// field asked for is an unknown key. Everything goes by RunConfig::sections and each section's
+// fields(), so that a new key is declared once, in its Config, and is then read, checked, written
+// and documented.
+#include "trainers/run_config.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "altup/util/error.h"
+#include "altup/util/field_value.h"
+#include "altup/util/files.h"
+#include "altup/util/text.h"
+#include "trainers/config_tree.h"
+
+namespace altup {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Calls visit(section name, field, value) for every key of `config`.
+template <class Config, class Visit>
+void for_each_field(Config& config, Visit&& visit) {
+  RunConfig::sections(config, [&](std::string_view section, auto& part) {
+    std::remove_cvref_t<decltype(part)>::fields(
+        part, [&](const Field& field, auto& value) { visit(section, field, value); });
+  });
+}
+
+std::string full_key(std::string_view section, const Field& field) {
+  return str(section, ".", field.name);
+}
+
+// --- unknown keys
+// -----------------------------------------------------------------------------------------------
+
+std::vector<std::string> section_names() {
+  std::vector<std::string> names;
+  RunConfig config;
+  RunConfig::sections(config, [&](std::string_view name, auto&) { names.emplace_back(name); });
+  return names;
+}
+
+std::vector<std::string> keys_of(std::string_view wanted) {
+  std::vector<std::string> keys;
+  RunConfig config;
+  for_each_field(config, [&](std::string_view section, const Field& field, auto&) {
+    if (section == wanted) keys.emplace_back(field.name);
+  });
+  return keys;
+}
+
+[[noreturn]] void refuse_section(const std::string& name, const std::string& where) {
+  const auto names = section_names();
+  const auto like = nearest(name, names);
+  const auto hint = like.empty() ? "expected one of [" + join(names, "], [") + "]"
+                                 : "did you mean [" + like + "]?";
+  throw UserError(where, str("unknown section [", name, "]; ", hint));
+}
+
+[[noreturn]] void refuse_key(const std::string& section, const std::string& key,
+                             const std::string& where) {
+  const auto keys = keys_of(section);
+  std::string hint;
+  if (const auto like = nearest(key, keys); !like.empty()) {
+    hint = str("did you mean \"", like, "\"?");
+  } else {
+    hint = "expected one of " + join(keys, ", ");
+    for (const auto& other : section_names()) {
+      const auto others = keys_of(other);
+      if (std::find(others.begin(), others.end(), key) != others.end()) {
+        hint = str("it belongs to [", other, "]");
+      }
+    }
+  }
+  throw UserError(where, str("unknown key \"", key, "\" in [", section, "]; ", hint));
+}
+
+void refuse_unknown(const ConfigTree& tree) {
+  const auto sections = section_names();
+  for (const auto& [name, where] : tree.sections) {
+    if (std::find(sections.begin(), sections.end(), name) == sections.end()) {
+      refuse_section(name, where);
+    }
+  }
+  const auto known = known_keys();
+  for (const auto& [key, entry] : tree.entries) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      const size_t dot = key.find('.');
+      refuse_key(key.substr(0, dot), key.substr(dot + 1), entry.where);
+    }
+  }
+}
+
+// --- reading
+// ----------------------------------------------------------------------------------------------------
+
+bool names_a_file(const std::string& pattern) {
+  if (fs::exists(pattern)) return true;
+  try {
+    return !expand_glob(pattern).empty();
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
+/// A path or pattern as the run will use it: from the working directory where it names something
+/// there, else from the file that set it where it names something there, else as it was written.
+std::string resolve_path(const std::string& path, const fs::path& directory) {
+  if (path.empty() || directory.empty() || fs::path(path).is_absolute() || names_a_file(path)) {
+    return path;
+  }
+  const auto beside = (directory / path).lexically_normal().string();
+  return names_a_file(beside) ? beside : path;
+}
+
+bool holds_paths(std::string_view key) {
+  return key == "tokenizer.model" || key == "data.train" || key == "data.validation" ||
+         key == "task.data" || key == "train.init_from";
+}
+
+template <class T>
+void resolve_paths(const fs::path& directory, T& value) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    value = resolve_path(value, directory);
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    for (auto& path : value) path = resolve_path(path, directory);
+  }
+}
+
+template <class T>
+void assign_entry(const std::string& key, const Field& field, const ConfigEntry& entry, T& target) {
+  constexpr bool kHoldsText = std::is_same_v<T, std::string> || std::is_enum_v<T>;
+  const bool is_text = std::holds_alternative<std::string>(entry.value);
+  try {
+    if (kHoldsText && entry.raw && !is_text) {
+      assign_field(key, field, *entry.raw, target);  // --set train.init_from=2024 names a file
+    } else {
+      assign_field(key, field, entry.value, target);
+    }
+  } catch (const UserError& error) {
+    throw UserError(entry.where, error.what());
+  }
+  if (holds_paths(key)) resolve_paths(entry.directory, target);
+}
+
+/// `model.size` stands for the keys that it fills: like them it wins over earlier files and gives
+/// way to later ones, and to what its own file says.
+void apply(const ConfigTree& tree, RunConfig& config) {
+  int64_t size_layer = -1;
+  const auto assign = [&](bool before_size) {
+    for_each_field(config, [&](std::string_view section, const Field& field, auto& value) {
+      const auto at = tree.entries.find(full_key(section, field));
+      if (at != tree.entries.end() && (at->second.layer < size_layer) == before_size) {
+        assign_entry(at->first, field, at->second, value);
+      }
+    });
+  };
+  if (const auto at = tree.entries.find("model.size"); at != tree.entries.end()) {
+    size_layer = at->second.layer;
+    assign(true);
+    ModelSize size = config.model.size;
+    assign_entry(at->first, Field{"size", ""}, at->second, size);
+    config.model.apply_size(size);
+  }
+  assign(false);
+}
+
+// --- messages about several keys
+// --------------------------------------------------------------------------------
+
+/// `message`, after the place of the first key in it that some file or --set set.
+UserError located(const RunConfig& config, const std::string& message) {
+  size_t first = std::string::npos;
+  std::string where;
+  for (const auto& [key, place] : config.sources) {
+    const size_t at = message.find(key);
+    const size_t end = at == std::string::npos ? at : at + key.size();
+    const bool whole =
+        at != std::string::npos &&
+        (end == message.size() || (std::isalnum(message[end]) == 0 && message[end] != '_'));
+    if (whole && at < first) {
+      first = at;
+      where = place;
+    }
+  }
+  return where.empty() ? UserError(message) : UserError(where, message);
+}
+
+void check_run(const RunConfig& config) {
+  for_each_field(config, [](std::string_view section, const Field& field, const auto& value) {
+    check_field(full_key(section, field), field, value);
+  });
+  config.model.validate();
+  config.data.validate();
+  config.optimizer.validate();
+  const auto& train = config.train;
+  if (train.micro_batch_size > 0 && train.batch_size % train.micro_batch_size != 0) {
+    throw UserError(str("train.micro_batch_size is ", train.micro_batch_size,
+                        "; expected a divisor of train.batch_size, ", train.batch_size));
+  }
+  const auto& optimizer = config.optimizer;
+  const bool ends_at_zero =
+      optimizer.schedule == Schedule::kLinear || optimizer.schedule == Schedule::kCosine;
+  if (ends_at_zero && optimizer.warmup_steps >= train.steps) {
+    throw UserError(str("optimizer.warmup_steps is ", optimizer.warmup_steps,
+                        "; expected fewer than train.steps, ", train.steps,
+                        ", or the schedule never leaves its warm-up"));
+  }
+}
+
+void require_path(const std::string& key, const std::string& path) {
+  if (!names_a_file(path)) {
+    throw UserError(str(key, " is \"", path,
+                        "\", which names no file; paths are looked for from the ",
+                        "working directory, then from the file that sets them"));
+  }
+}
+
+void require_start(const RunConfig& config) {
+  // A checkpoint brings its own tokenizer.
+  if (!config.train.init_from.empty()) {
+    require_path("train.init_from", config.train.init_from);
+  } else if (config.tokenizer.model.empty()) {
+    throw UserError("tokenizer.model is not set; expected the path of a SentencePiece file");
+  }
+  if (!config.tokenizer.model.empty()) require_path("tokenizer.model", config.tokenizer.model);
+}
+
+template <class Check>
+void check_located(const RunConfig& config, Check&& check) {
+  try {
+    check();
+  } catch (const UserError& error) {
+    throw located(config, error.what());
+  }
+}
+
+// --- writing
+// ----------------------------------------------------------------------------------------------------
+
+std::string toml_value(bool value) {
+  return value ? "true" : "false";
+}
+std::string toml_value(int64_t value) {
+  return std::to_string(value);
+}
+std::string toml_value(double value) {
+  return toml_float(value);
+}
+std::string toml_value(const std::string& value) {
+  return toml_string(value);
+}
+std::string toml_value(const std::vector<std::string>& value) {
+  std::vector<std::string> parts;
+  for (const auto& text : value) parts.push_back(toml_string(text));
+  return "[" + join(parts, ", ") + "]";
+}
+template <class E>
+requires std::is_enum_v<E> std::string toml_value(E value) {
+  return str('"', enum_name(value), '"');
+}
+
+/// "" for a field that is not an enum.
+template <class T>
+std::string choices(const T&, std::string_view separator, std::string_view quote) {
+  if constexpr (std::is_enum_v<T>) return enum_words<T>(separator, quote);
+  return "";
+}
+
+}  // namespace
+
+void RunConfig::validate() const {
+  check_located(*this, [&] { check_run(*this); });
+}
+
+void RunConfig::validate_pretraining() const {
+  check_located(*this, [&] {
+    if (!task.names.empty()) {
+      throw UserError(
+          "task.names is set, but pre-training reads [data]; expected `altup finetune`, or no "
+          "[task]");
+    }
+    if (data.train.empty()) {
+      throw UserError("data.train is not set; expected a list of text files or patterns");
+    }
+    for (const auto& path : data.train) require_path("data.train", path);
+    for (const auto& path : data.validation) require_path("data.validation", path);
+    require_start(*this);
+  });
+}
+
+void RunConfig::validate_finetuning() const {
+  check_located(*this, [&] {
+    if (!data.train.empty()) {
+      throw UserError(
+          "data.train is set, but fine-tuning reads [task]; expected `altup pretrain`, or no "
+          "[data]");
+    }
+    if (task.names.empty()) {
+      throw UserError("task.names is not set; expected a list of tasks such as [\"glue/sst2\"]");
+    }
+    if (task.data.empty()) {
+      throw UserError("task.data is not set; expected the directory of the official files");
+    }
+    require_path("task.data", task.data);
+    require_start(*this);
+  });
+}
+
+void RunConfig::validate_vocabulary(int64_t ids) const {
+  check_located(*this, [&] {
+    if (model.vocab_size < ids) {
+      throw UserError(str("model.vocab_size is ", model.vocab_size, "; expected at least ", ids,
+                          ", the tokenizer's pieces and sentinels"));
+    }
+  });
+}
+
+RunConfig load_run_config(const std::vector<fs::path>& files,
+                          const std::vector<std::string>& overrides) {
+  const ConfigTree tree = read_config_tree(files, overrides);
+  refuse_unknown(tree);
+  RunConfig config;
+  for (const auto& [key, entry] : tree.entries) config.sources[key] = entry.where;
+  apply(tree, config);
+  config.validate();
+  return config;
+}
+
+std::string to_toml(const RunConfig& config) {
+  std::string out;
+  std::string_view open;
+  for_each_field(config, [&](std::string_view section, const Field& field, const auto& value) {
+    if (section != open) {
+      out += str(out.empty() ? "[" : "\n[", section, "]\n");
+      open = section;
+    }
+    const auto words = choices(value, " | ", "");
+    out += str(field.name, " = ", toml_value(value), "  # ", field.help, words.empty() ? "" : ": ",
+               words, "\n");
+  });
+  return out;
+}
+
+std::vector<std::string> known_keys() {
+  std::vector<std::string> keys;
+  RunConfig config;
+  for_each_field(config, [&](std::string_view section, const Field& field, auto&) {
+    keys.push_back(full_key(section, field));
+  });
+  return keys;
+}
+
+std::string key_tables() {
+  std::string out;
+  std::string_view open;
+  const RunConfig defaults;
+  for_each_field(defaults, [&](std::string_view section, const Field& field, const auto& value) {
+    if (section != open) {
+      out += str(out.empty() ? "" : "\n", "### `[", section,
+                 "]`\n\n| key | default | meaning |\n|---|---|---|\n");
+      open = section;
+    }
+    const auto words = choices(value, ", ", "`");
+    out += str("| `", field.name, "` | `", toml_value(value), "` | ", field.help,
+               words.empty() ? "" : ": ", words, " |\n");
+  });
+  return out;
+}
+
+}  // namespace altup

@@ -1,8 +1,10 @@
-// A run, whole: the sum of the components' Configs, read once from TOML, strictly, and constant from then on.
+// A run, whole: the sum of the components' Configs, read once from TOML, strictly, and constant
+// from then on.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -35,11 +37,14 @@ struct TaskConfig {
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"names", "tasks; several are a mixture"}, self.names);
     visit(Field{"data", "directory of the official files"}, self.data);
-    visit(Field{"input_length", "longest input, tokens; longer ones are cut", 4, 1 << 20}, self.input_length);
-    visit(Field{"target_length", "longest target and longest answer, tokens", 1, 1 << 20}, self.target_length);
+    visit(Field{"input_length", "longest input, tokens; longer ones are cut", 4, 1 << 20},
+          self.input_length);
+    visit(Field{"target_length", "longest target and longest answer, tokens", 1, 1 << 20},
+          self.target_length);
     visit(Field{"split", "split to train on"}, self.split);
     visit(Field{"validation_split", "split to evaluate on"}, self.validation_split);
-    visit(Field{"validation_examples", "evaluate on at most so many; 0: all", 0}, self.validation_examples);
+    visit(Field{"validation_examples", "evaluate on at most so many; 0: all", 0},
+          self.validation_examples);
   }
 };
 
@@ -64,20 +69,47 @@ struct TrainConfig {
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"steps", "updates", 1}, self.steps);
-    visit(Field{"batch_size", "examples of one update, over all micro-batches", 1}, self.batch_size);
+    visit(Field{"batch_size", "examples of one update, over all micro-batches", 1},
+          self.batch_size);
     visit(Field{"micro_batch_size", "examples at once; 0: batch_size", 0}, self.micro_batch_size);
-    visit(Field{"precision", "auto picks bf16 where the processor has instructions for it"}, self.precision);
+    visit(Field{"precision", "auto picks bf16 where the processor has instructions for it"},
+          self.precision);
     visit(Field{"seed", "of the weights, the data order and the corruption", 0}, self.seed);
     visit(Field{"log_every", "steps", 1}, self.log_every);
     visit(Field{"evaluate_every", "steps; 0: only at the end", 0}, self.evaluate_every);
     visit(Field{"save_every", "steps; 0: only at the end", 0}, self.save_every);
     visit(Field{"keep_checkpoints", "newest ones kept; 0: all", 0}, self.keep_checkpoints);
-    visit(Field{"validation_examples", "chunks of validation text used; 0: all", 0}, self.validation_examples);
+    visit(Field{"validation_examples", "chunks of validation text used; 0: all", 0},
+          self.validation_examples);
     visit(Field{"gradient_clip", "largest global norm; 0: off", 0}, self.gradient_clip);
     visit(Field{"z_loss", "weight of (log Z)^2", 0}, self.z_loss);
-    visit(Field{"label_smoothing", "share of the target spread over the vocabulary", 0, 0.999}, self.label_smoothing);
-    visit(Field{"activation_checkpointing", "recompute layers in the backward pass"}, self.activation_checkpointing);
+    visit(Field{"label_smoothing", "share of the target spread over the vocabulary", 0, 0.999},
+          self.label_smoothing);
+    visit(Field{"activation_checkpointing", "recompute layers in the backward pass"},
+          self.activation_checkpointing);
     visit(Field{"init_from", "checkpoint to start the weights from"}, self.init_from);
+  }
+};
+
+/// Which operators a run uses: the fused ones, or their plain ATen twins that tests and timings
+/// compare with.
+enum class Kernels { kFused, kReference };
+template <>
+struct EnumNames<Kernels> {
+  static constexpr std::array<std::pair<std::string_view, Kernels>, 2> kNames = {
+      {{"fused", Kernels::kFused}, {"reference", Kernels::kReference}}};
+};
+
+/// [runtime]: how a run computes, never what
+struct RuntimeConfig {
+  Kernels kernels = Kernels::kFused;
+  int64_t threads = 0;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"kernels", "operators: fused, or the slow and obvious reference"}, self.kernels);
+    visit(Field{"threads", "of one operator; 0: as many as the machine has", 0, 4096},
+          self.threads);
   }
 };
 
@@ -88,8 +120,13 @@ struct RunConfig {
   TaskConfig task;
   TrainConfig train;
   OptimizerConfig optimizer;
+  RuntimeConfig runtime;
+  /// Where each key that was set stands, by "section.key": "FILE:LINE" or "--set …". Not part of
+  /// the file.
+  std::map<std::string, std::string> sources;
 
-  /// (section name, struct) of every section, in the order of the file: what reading and writing go by.
+  /// (section name, struct) of every section, in the order of the file: what reading and writing go
+  /// by.
   template <class Self, class Visit>
   static void sections(Self& self, Visit&& visit) {
     visit("model", self.model);
@@ -99,18 +136,35 @@ struct RunConfig {
     visit("task", self.task);
     visit("train", self.train);
     visit("optimizer", self.optimizer);
+    visit("runtime", self.runtime);
   }
-  /// Checks every section and what holds between them (init_from with resume, label lengths, …).
+  /// Checks every field's range, every section, and what holds between them. load_run_config has
+  /// called it.
   void validate() const;
+  /// What a command needs beyond that: the run's data and its start are given, and the files exist.
+  void validate_pretraining() const;
+  void validate_finetuning() const;
+  /// The embedding has a row for each of the tokenizer's `ids`, sentinels included.
+  void validate_vocabulary(int64_t ids) const;
 };
 
-/// Reads `files` (later ones override), each with its `extends`, then `overrides` ("key.path=value"), then validates.
-/// Paths inside a file are relative to it unless absolute or, failing that, relative to the working directory.
-/// Errors are UserError "FILE:LINE: …": broken TOML, an unknown key (with the nearest known one), a wrong type, a
-/// value out of range.
-RunConfig load_run_config(const std::vector<std::filesystem::path>& files, const std::vector<std::string>& overrides);
+/// Reads `files` (later ones override), each after the files of its `extends`, then `overrides`
+/// ("key.path=value"), then validates. `model.size` stands for the keys that it fills: they
+/// override it in its own file and later. Paths and patterns are taken from the working directory
+/// where they name something there, else from the directory of the file that sets them. Errors are
+/// UserError "FILE:LINE: …" ("--set key=value: …"): broken TOML, an unknown key (with the nearest
+/// known one), a wrong type, a value out of range.
+RunConfig load_run_config(const std::vector<std::filesystem::path>& files,
+                          const std::vector<std::string>& overrides);
 
-/// The resolved run as TOML, which load_run_config reads back to the same values.
+/// The resolved run as TOML, every key with a comment, which load_run_config reads back to the same
+/// values.
 std::string to_toml(const RunConfig& config);
+
+/// Every "section.key", in the order of the file.
+std::vector<std::string> known_keys();
+/// Every key with its default and its meaning, as Markdown tables: what docs/configuration.md
+/// holds.
+std::string key_tables();
 
 }  // namespace altup
