@@ -8,6 +8,15 @@
 # Other variables: PYTHON, ALTUP_TORCH_INDEX, CCACHE_DIR, CMAKE_BUILD_PARALLEL_LEVEL. See docs/building.md.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# The one list of Debian packages that the build wants. All but the compiler, CMake, Ninja, zlib and Python can be missing:
+# CMake then fetches a pinned release (third_party/CMakeLists.txt).
+debian_packages=(
+  g++ cmake ninja-build ccache
+  zlib1g-dev libspdlog-dev libsentencepiece-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+  python3 python3-venv
+)
+
 preset=release
 targets=()
 while (($# > 0)); do

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts share: where the project is, how they speak, and the set-up of a machine (Debian packages and the
 # Python environment that holds LibTorch). Sourced, never run. Every step looks first and does only what is missing.
 set -euo pipefail
@@ -9,14 +10,6 @@ readonly torch_version=2.13.0
 # Holds the CPU builds of the wheel; asked only where pip's own indexes have none.
 readonly torch_cpu_index=https://download.pytorch.org/whl/cpu
 readonly venv_python="$root/.venv/bin/python"
-
-# The one list of Debian packages that the build wants. All but the compiler, CMake, Ninja, zlib and Python can be missing:
-# CMake then fetches a pinned release (third_party/CMakeLists.txt).
-readonly debian_packages=(
-  g++ cmake ninja-build ccache
-  zlib1g-dev libspdlog-dev libsentencepiece-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
-  python3 python3-venv)
 
 say() { printf '== %s\n' "$*"; }
 
