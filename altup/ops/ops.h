@@ -27,9 +27,10 @@ namespace altup {
 ///
 /// Returns y [K, B, T, d], contiguous, of the wider type of x and x_tilde. Sums are done in fp32
 /// (double for double) whatever the activations' type; the coefficients may be of any floating type
-/// and are never rounded to the activations'. Gradients have their input's type. On CPU all of this
-/// is deterministic and independent of the number of threads. Where p_ij and g_i are 0 and 1, no
-/// rounding happens on CPU: with p = I, g = 1 and equal blocks, y^i is x̃, bit for bit.
+/// and are never rounded to the activations'. Gradients have their input's type. With p = I, g = 1
+/// and equal blocks every y^i is x̃ bit for bit: Recycled-AltUp starts as the dense model. On CPU,
+/// fp32, double and bf16 with K <= 4 have a fused kernel, whose results do not depend on the number
+/// of threads; all else is composed of ATen operators.
 ///
 /// Autograd: twice differentiable. Autocast: the state is not lowered.
 /// Throws c10::Error, with the offending shapes, types or index.

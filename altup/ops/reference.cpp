@@ -34,10 +34,14 @@ at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
   const auto type = internal::update_type(x, x_tilde);
   const auto sum_type = at::toOpMathType(type);
 
-  const auto predicted = mix_blocks(prediction_coefs.to(sum_type), x.to(sum_type));  // [K, B, T, d]
-  const auto innovation = x_tilde.to(sum_type) - predicted.select(0, active_block);  // [B, T, d]
-  const auto corrected =
-      at::addcmul(predicted, per_block(correction_coefs.to(sum_type)), innovation);  // [K, B, T, d]
+  const auto p = prediction_coefs.to(sum_type);  // [K, K]
+  const auto g = correction_coefs.to(sum_type);  // [K]
+
+  // x̂^i + g_i (x̃ − x̂^a), with the terms of each x^j gathered: exact where Algorithm 1 only moves
+  // blocks.
+  const auto gathered = p - g.unsqueeze(1) * p.select(0, active_block);  // [K, K]
+  const auto corrected = at::addcmul(mix_blocks(gathered, x.to(sum_type)), per_block(g),
+                                     x_tilde.to(sum_type));  // [K, B, T, d]
   return corrected.to(type).contiguous();
 }
 

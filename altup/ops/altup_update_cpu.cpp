@@ -1,0 +1,190 @@
+// altup::update on CPU: brings the tensors into the form of the kernels, splits the work among
+// threads and picks the vector width of the processor. A row is cut into pieces of a fixed length;
+// each piece leaves its share of the coefficients' gradients in a slot of its own, and the slots
+// are added in order, in double. The result is therefore the same for any number of threads.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <string>
+#include <type_traits>
+
+#include "altup/ops/altup_update.h"
+#include "altup/ops/altup_update_kernels.h"
+#include "altup/ops/reference.h"
+
+#ifndef _OPENMP
+#error "at::parallel_for runs on one thread in a file compiled without OpenMP."
+#endif
+
+namespace altup::internal {
+namespace {
+
+/// Elements of a block worked on at a time. Short enough for the fp32 sums over one piece to be
+/// accurate (they go on in double), long enough to hide the cost of adding up their lanes.
+constexpr int64_t kPiece = 2048;
+/// Fewer pieces than this are not worth waking another thread.
+constexpr int64_t kPiecesPerThread = 16;
+
+/// The kernels of the widest vectors that PyTorch itself uses here (so ATEN_CPU_CAPABILITY holds
+/// for both).
+template <typename Scalar>
+UpdateKernels<Scalar> kernels_of_this_cpu(int num_blocks) {
+#if defined(__x86_64__)
+  static const std::string capability = at::get_cpu_capability();
+  if (capability == "AVX512") return vector64::update_kernels<Scalar>(num_blocks);
+  if (capability == "AVX2") return vector32::update_kernels<Scalar>(num_blocks);
+#endif
+  return vector16::update_kernels<Scalar>(num_blocks);
+}
+
+bool has_kernel(const at::Tensor& x, at::ScalarType type) {
+  return x.size(0) <= kMaxFusedBlocks &&
+         (type == at::kFloat || type == at::kDouble || type == at::kBFloat16);
+}
+
+/// `state` [K, B, T, d] with every block dense; how far the blocks lie apart does not matter, and a
+/// block that is expanded to K stays so.
+at::Tensor with_dense_blocks(const at::Tensor& state, at::ScalarType type) {
+  if (state.stride(0) == 0) {
+    return state.select(0, 0).to(type).contiguous().unsqueeze(0).expand_as(state);
+  }
+  const auto converted = state.to(type);
+  return converted.select(0, 0).is_contiguous() ? converted : converted.contiguous();
+}
+
+/// The tensors of a call in the form of the kernels, and the arguments that point to them.
+template <typename Scalar>
+struct Prepared {
+  using Element = std::conditional_t<std::is_same_v<Scalar, BFloat16Bits>, c10::BFloat16, Scalar>;
+
+  Prepared(const at::Tensor& x_given, const at::Tensor& x_tilde_given, const at::Tensor& p_given,
+           const at::Tensor& g_given, int64_t active_block)
+      : x(with_dense_blocks(x_given, type)),
+        x_tilde(x_tilde_given.to(type).contiguous()),
+        p(p_given.to(sum_type).contiguous()),
+        g(g_given.to(sum_type).contiguous()) {
+    args.num_blocks = static_cast<int>(x.size(0));
+    args.active_block = static_cast<int>(active_block);
+    args.block_size = x_tilde.numel();
+    args.x = pointer(x);
+    args.x_stride = x.stride(0);
+    args.x_tilde = pointer(x_tilde);
+    args.p = p.const_data_ptr<SumType<Scalar>>();
+    args.g = g.const_data_ptr<SumType<Scalar>>();
+  }
+
+  static const Scalar* pointer(const at::Tensor& tensor) {
+    return reinterpret_cast<const Scalar*>(tensor.const_data_ptr<Element>());
+  }
+  static Scalar* mutable_pointer(const at::Tensor& tensor) {
+    return reinterpret_cast<Scalar*>(tensor.mutable_data_ptr<Element>());
+  }
+
+  static constexpr auto type = c10::CppTypeToScalarType<Element>::value;
+  static constexpr auto sum_type = c10::CppTypeToScalarType<SumType<Scalar>>::value;
+  const at::Tensor x, x_tilde, p, g;
+  UpdateArguments<Scalar> args;
+};
+
+/// Calls work(begin, end, piece) for every piece of a row.
+template <typename Work>
+void for_each_piece(int64_t row_size, const Work& work) {
+  at::parallel_for(0, at::divup(row_size, kPiece), kPiecesPerThread,
+                   [&](int64_t first, int64_t last) {
+                     for (int64_t piece = first; piece < last; ++piece) {
+                       work(piece * kPiece, std::min(row_size, (piece + 1) * kPiece), piece);
+                     }
+                   });
+}
+
+template <typename Scalar>
+at::Tensor update_cpu_as(const at::Tensor& x, const at::Tensor& x_tilde,
+                         const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs,
+                         int64_t active_block) {
+  Prepared<Scalar> prepared(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+  auto& args = prepared.args;
+  auto y = at::empty(x.sizes(), x.options().dtype(prepared.type));
+  args.y = prepared.mutable_pointer(y);
+
+  const auto kernel = kernels_of_this_cpu<Scalar>(args.num_blocks).forward;
+  for_each_piece(args.block_size,
+                 [&](int64_t begin, int64_t end, int64_t) { kernel(args, begin, end); });
+  return y;
+}
+
+template <typename Scalar>
+UpdateGradients update_backward_cpu_as(const at::Tensor& grad, const at::Tensor& x,
+                                       const at::Tensor& x_tilde,
+                                       const at::Tensor& prediction_coefs,
+                                       const at::Tensor& correction_coefs, int64_t active_block) {
+  Prepared<Scalar> prepared(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+  auto& args = prepared.args;
+  const auto dy = with_dense_blocks(grad, prepared.type);
+  const auto dx = at::empty(x.sizes(), x.options().dtype(prepared.type));
+  const auto dx_tilde = at::empty(x_tilde.sizes(), dx.options());
+  args.dy = prepared.pointer(dy);
+  args.dy_stride = dy.stride(0);
+  args.dx = prepared.mutable_pointer(dx);
+  args.dx_tilde = prepared.mutable_pointer(dx_tilde);
+
+  const int64_t num_blocks = args.num_blocks;
+  const int64_t num_sums = num_blocks * num_blocks + num_blocks;
+  const at::Tensor shares =
+      at::empty({at::divup(args.block_size, kPiece), num_sums},
+                x.options().dtype(at::kDouble));  // dp, then dg, of every piece
+  auto* const share = shares.mutable_data_ptr<double>();
+  const auto kernel = kernels_of_this_cpu<Scalar>(args.num_blocks).backward;
+  for_each_piece(args.block_size, [&](int64_t begin, int64_t end, int64_t piece) {
+    kernel(args, begin, end, share + piece * num_sums);
+  });
+
+  const at::Tensor sums = at::zeros({num_sums}, shares.options());
+  auto* const sum = sums.mutable_data_ptr<double>();
+  for (int64_t i = 0; i < shares.numel(); ++i) sum[i % num_sums] += share[i];
+  const auto dp = sums.slice(0, 0, num_blocks * num_blocks).view({num_blocks, num_blocks});
+  const auto dg = sums.slice(0, num_blocks * num_blocks);
+  const auto as = [](const at::Tensor& gradient, const at::Tensor& of) {
+    return gradient.to(of.scalar_type());
+  };
+  return {as(dx, x), as(dx_tilde, x_tilde), as(dp, prediction_coefs), as(dg, correction_coefs)};
+}
+
+at::Tensor update_cpu(const at::Tensor& x, const at::Tensor& x_tilde,
+                      const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs,
+                      int64_t active_block) {
+  check_update(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+  const auto type = update_type(x, x_tilde);
+  if (!has_kernel(x, type)) {
+    return reference::update(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+  }
+  const auto as = type == at::kFloat    ? update_cpu_as<float>
+                  : type == at::kDouble ? update_cpu_as<double>
+                                        : update_cpu_as<BFloat16Bits>;
+  return as(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+}
+
+UpdateGradients update_backward_cpu(const at::Tensor& grad, const at::Tensor& x,
+                                    const at::Tensor& x_tilde, const at::Tensor& prediction_coefs,
+                                    const at::Tensor& correction_coefs, int64_t active_block) {
+  check_update_backward(grad, x, x_tilde, prediction_coefs, correction_coefs, active_block);
+  const auto type = update_type(x, x_tilde);
+  if (!has_kernel(x, type)) {
+    return reference::update_backward(grad, x, x_tilde, prediction_coefs, correction_coefs,
+                                      active_block);
+  }
+  const auto as = type == at::kFloat    ? update_backward_cpu_as<float>
+                  : type == at::kDouble ? update_backward_cpu_as<double>
+                                        : update_backward_cpu_as<BFloat16Bits>;
+  return as(grad, x, x_tilde, prediction_coefs, correction_coefs, active_block);
+}
+
+TORCH_LIBRARY_IMPL(altup, CPU, m) {
+  m.impl("update", update_cpu);
+  m.impl("update_backward", update_backward_cpu);
+}
+
+}  // namespace
+}  // namespace altup::internal

@@ -1,0 +1,220 @@
+// The arithmetic of altup::update for one vector width, ALTUP_VECTOR_BYTES; the formulas are at the
+// top of altup_update.cpp. Each pass reads every input once and writes every output once, which is
+// what the operator costs: there are a few operations per number that comes from memory.
+//
+// Written with the vector types of GCC and Clang, since compilers may not vectorise a
+// floating-point sum by themselves: that would reorder it.
+#include "altup/ops/altup_update_kernels.h"
+
+#define ALTUP_CONCATENATE_(a, b) a##b
+#define ALTUP_CONCATENATE(a, b) ALTUP_CONCATENATE_(a, b)
+#define ALTUP_VECTOR_NAMESPACE ALTUP_CONCATENATE(vector, ALTUP_VECTOR_BYTES)
+#define ALTUP_INLINE inline __attribute__((always_inline))
+
+namespace altup::internal::ALTUP_VECTOR_NAMESPACE {
+namespace {
+
+template <typename Scalar>
+struct Simd {
+  using Sum = SumType<Scalar>;
+  static constexpr int kLanes = ALTUP_VECTOR_BYTES / sizeof(Sum);
+  typedef Sum Vector __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
+
+  static ALTUP_INLINE Vector load(const Scalar* from) {
+    Vector vector;
+    __builtin_memcpy(&vector, from, sizeof(vector));
+    return vector;
+  }
+  static ALTUP_INLINE void store(Vector vector, Scalar* to) {
+    __builtin_memcpy(to, &vector, sizeof(vector));
+  }
+};
+
+template <>
+struct Simd<BFloat16Bits> {
+  using Sum = float;
+  static constexpr int kLanes = ALTUP_VECTOR_BYTES / sizeof(float);
+  typedef float Vector __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
+  typedef std::uint32_t Words __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
+  typedef std::uint16_t Halves __attribute__((vector_size(ALTUP_VECTOR_BYTES / 2)));
+
+  /// A bfloat16 is the upper half of a float.
+  static ALTUP_INLINE Vector load(const BFloat16Bits* from) {
+    Halves halves;
+    __builtin_memcpy(&halves, from, sizeof(halves));
+    return reinterpret_cast<Vector>(__builtin_convertvector(halves, Words) << 16);
+  }
+  /// Rounds to nearest, ties to even, without a branch; a NaN stays one.
+  static ALTUP_INLINE void store(Vector vector, BFloat16Bits* to) {
+    const Words bits = reinterpret_cast<Words>(vector);
+    const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const Words quiet_nan = Words{} + 0x7fc0;
+    const Halves halves = __builtin_convertvector(vector == vector ? rounded : quiet_nan, Halves);
+    __builtin_memcpy(to, &halves, sizeof(halves));
+  }
+};
+
+/// `count` numbers, of which all but the last step of a row are a whole vector; the missing ones
+/// are 0, so that they add nothing to a sum.
+template <bool kWhole, typename Scalar>
+ALTUP_INLINE typename Simd<Scalar>::Vector load(const Scalar* from, std::int64_t count) {
+  if constexpr (kWhole) {
+    return Simd<Scalar>::load(from);
+  } else {
+    Scalar padded[Simd<Scalar>::kLanes] = {};
+    __builtin_memcpy(padded, from, count * sizeof(Scalar));
+    return Simd<Scalar>::load(padded);
+  }
+}
+
+template <bool kWhole, typename Scalar>
+ALTUP_INLINE void store(typename Simd<Scalar>::Vector vector, Scalar* to, std::int64_t count) {
+  if constexpr (kWhole) {
+    Simd<Scalar>::store(vector, to);
+  } else {
+    Scalar padded[Simd<Scalar>::kLanes];
+    Simd<Scalar>::store(vector, padded);
+    __builtin_memcpy(to, padded, count * sizeof(Scalar));
+  }
+}
+
+// --- Forward
+// ---------------------------------------------------------------------------------------
+//
+// y^i = x̂^i + g_i (x̃ − x̂^a) = Σ_j m_ij x^j + g_i x̃  with  m_ij = p_ij − g_i p_aj. Summed in this
+// order, p = I, g = 1 and equal blocks give x̃ without rounding.
+
+template <int K, bool kWhole, typename Scalar, typename Sum>
+ALTUP_INLINE void forward_step(const UpdateArguments<Scalar>& args, const Sum (&mix)[K][K],
+                               std::int64_t at, std::int64_t count) {
+  using Vector = typename Simd<Scalar>::Vector;
+  Vector x[K];
+#pragma GCC unroll 4
+  for (int j = 0; j < K; ++j) x[j] = load<kWhole>(args.x + j * args.x_stride + at, count);
+  const Vector x_tilde = load<kWhole>(args.x_tilde + at, count);
+#pragma GCC unroll 4
+  for (int i = 0; i < K; ++i) {
+    Vector y = mix[i][0] * x[0];
+#pragma GCC unroll 4
+    for (int j = 1; j < K; ++j) y += mix[i][j] * x[j];
+    y += args.g[i] * x_tilde;
+    store<kWhole>(y, args.y + i * args.block_size + at, count);
+  }
+}
+
+template <int K, typename Scalar>
+void forward(const UpdateArguments<Scalar>& original, std::int64_t begin, std::int64_t end) {
+  using Sum = SumType<Scalar>;
+  const UpdateArguments<Scalar> args = original;
+  Sum mix[K][K];
+  for (int i = 0; i < K; ++i) {
+    for (int j = 0; j < K; ++j) {
+      mix[i][j] = args.p[i * K + j] - args.g[i] * args.p[args.active_block * K + j];
+    }
+  }
+  constexpr int kLanes = Simd<Scalar>::kLanes;
+  std::int64_t at = begin;
+  for (; at + kLanes <= end; at += kLanes) forward_step<K, true>(args, mix, at, kLanes);
+  if (at < end) forward_step<K, false>(args, mix, at, end - at);
+}
+
+// --- Backward
+// --------------------------------------------------------------------------------------
+
+/// The products of a piece of a row, still apart by lane.
+template <int K, typename Vector>
+struct LaneSums {
+  Vector dp[K][K] = {};
+  Vector dg[K] = {};
+};
+
+template <int K, bool kWhole, typename Scalar, typename Sum, typename Vector>
+ALTUP_INLINE void backward_step(const UpdateArguments<Scalar>& args, const Sum (&p)[K][K],
+                                const Sum (&g)[K], const Sum (&is_active)[K],
+                                LaneSums<K, Vector>& sums, std::int64_t at, std::int64_t count) {
+  Vector dy[K];
+  Vector x[K];
+  Vector e{};
+  Vector innovation = load<kWhole>(args.x_tilde + at, count);
+#pragma GCC unroll 4
+  for (int i = 0; i < K; ++i) {
+    dy[i] = load<kWhole>(args.dy + i * args.dy_stride + at, count);
+    x[i] = load<kWhole>(args.x + i * args.x_stride + at, count);
+    e += g[i] * dy[i];
+    innovation -= args.p[args.active_block * K + i] * x[i];
+  }
+  store<kWhole>(e, args.dx_tilde + at, count);
+#pragma GCC unroll 4
+  for (int i = 0; i < K; ++i) {
+    sums.dg[i] += dy[i] * innovation;
+    dy[i] -= is_active[i] * e;  // now dx̂^i
+#pragma GCC unroll 4
+    for (int j = 0; j < K; ++j) sums.dp[i][j] += dy[i] * x[j];
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < K; ++j) {
+    Vector dx = p[0][j] * dy[0];
+#pragma GCC unroll 4
+    for (int i = 1; i < K; ++i) dx += p[i][j] * dy[i];
+    store<kWhole>(dx, args.dx + j * args.block_size + at, count);
+  }
+}
+
+template <typename Vector>
+ALTUP_INLINE double sum_of_lanes(const Vector& vector) {
+  double sum = 0;
+  for (std::size_t lane = 0; lane < sizeof(vector) / sizeof(vector[0]); ++lane) sum += vector[lane];
+  return sum;
+}
+
+template <int K, typename Scalar>
+void backward(const UpdateArguments<Scalar>& original, std::int64_t begin, std::int64_t end,
+              double* sums) {
+  using Sum = SumType<Scalar>;
+  const UpdateArguments<Scalar> args = original;
+  Sum p[K][K];
+  Sum g[K];
+  Sum is_active[K];
+  for (int i = 0; i < K; ++i) {
+    g[i] = args.g[i];
+    is_active[i] = i == args.active_block ? 1 : 0;
+    for (int j = 0; j < K; ++j) p[i][j] = args.p[i * K + j];
+  }
+  constexpr int kLanes = Simd<Scalar>::kLanes;
+  LaneSums<K, typename Simd<Scalar>::Vector> lanes;
+  std::int64_t at = begin;
+  for (; at + kLanes <= end; at += kLanes) {
+    backward_step<K, true>(args, p, g, is_active, lanes, at, kLanes);
+  }
+  if (at < end) backward_step<K, false>(args, p, g, is_active, lanes, at, end - at);
+
+  for (int i = 0; i < K; ++i) {
+    for (int j = 0; j < K; ++j) sums[i * K + j] = sum_of_lanes(lanes.dp[i][j]);
+    sums[K * K + i] = sum_of_lanes(lanes.dg[i]);
+  }
+}
+
+}  // namespace
+
+template <typename Scalar>
+UpdateKernels<Scalar> update_kernels(int num_blocks) {
+  static_assert(kMaxFusedBlocks == 4);
+  switch (num_blocks) {
+    case 1:
+      return {forward<1, Scalar>, backward<1, Scalar>};
+    case 2:
+      return {forward<2, Scalar>, backward<2, Scalar>};
+    case 3:
+      return {forward<3, Scalar>, backward<3, Scalar>};
+    case 4:
+      return {forward<4, Scalar>, backward<4, Scalar>};
+    default:
+      return {};
+  }
+}
+
+template UpdateKernels<float> update_kernels<float>(int);
+template UpdateKernels<double> update_kernels<double>(int);
+template UpdateKernels<BFloat16Bits> update_kernels<BFloat16Bits>(int);
+
+}  // namespace altup::internal::ALTUP_VECTOR_NAMESPACE
