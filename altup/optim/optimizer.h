@@ -1,4 +1,5 @@
-// Optimisers over named parameters. Parameters and moments are fp32 whatever the activations' type is.
+// Optimisers over named parameters. Parameters and moments are fp32 whatever the activations' type
+// is.
 #pragma once
 
 #include <torch/torch.h>
@@ -17,15 +18,21 @@ namespace altup {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  /// One update with this rate; the step count goes up by one.
+  /// One update with this rate; the step count goes up by one. A gradient of another type (bf16) is
+  /// read as the parameter's; gradients are never written.
   virtual void step(double learning_rate) = 0;
-  /// Moments and the step count, by "<parameter>.<moment>" and "step".
+  /// The step count as "step" (int64, no dimensions), then the moments by "<parameter>.<moment>".
+  /// The moments are the optimiser's own memory, not copies: write them out, or clone them, before
+  /// the next step.
   virtual NamedTensors state() const = 0;
-  /// Strict: every tensor must be there with its shape. Throws UserError otherwise.
+  /// Copies a state in. Strict: every tensor must be there with its shape and dtype, and no other.
+  /// Throws UserError otherwise, and has then changed nothing.
   virtual void load_state(const NamedTensors& state) = 0;
 };
 
-/// Weight decay and factoring leave alone the AltUp coefficients and everything with fewer than two dimensions.
+/// Weight decay and factoring leave alone the AltUp coefficients and everything with fewer than two
+/// dimensions. `parameters` are distinct tensors under distinct names: a tied weight is listed
+/// once.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, NamedTensors parameters);
 
 }  // namespace altup
