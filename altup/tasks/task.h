@@ -1,5 +1,6 @@
-// A task is a struct: where its examples come from, how they become text, what an answer means, how it is scored.
-// Everything is text to text with T5's prompts and label words (Raffel et al. 2020, appendix D).
+// A task is a struct: where its examples come from, how they become text, what an answer means, how
+// it is scored. Everything is text to text with T5's prompts and label words (Raffel et al. 2020,
+// appendix D).
 #pragma once
 
 #include <cstdint>
@@ -13,10 +14,13 @@
 namespace altup {
 
 struct TaskExample {
-  std::string id;                       ///< the official index or question id
-  std::string input;                    ///< the prompt, filled in
-  std::string target;                   ///< what the model is trained to say; "" where the file has no labels
-  std::vector<std::string> references;  ///< what scoring compares with: label word, number, or all accepted answers
+  std::string id;      ///< the official index or question id
+  std::string input;   ///< the prompt, filled in
+  std::string target;  ///< what the model is trained to say; "" where the file has no labels
+  std::vector<std::string>
+      references;  ///< what scoring compares with: label word, number, or all accepted answers
+  std::string
+      context{};  ///< squad: the passage as in the file, which answers are quoted from; else ""
 };
 
 /// Metric names are those of the official scorers; values in percent, 0-100.
@@ -26,22 +30,30 @@ struct Task {
   std::string name;         ///< "glue/sst2", "squad", …
   std::string best_metric;  ///< the key of Metrics that picks the best checkpoint
   int64_t input_length = 512;
-  int64_t target_length = 64;  ///< default limit of training targets and of generation, tokens
+  int64_t target_length = 64;       ///< default limit of training targets and of generation, tokens
   std::vector<std::string> labels;  ///< label words, empty for free text
 
-  /// Examples of the official file of `split` ("train", "dev", "test") below `data`, a directory or the file itself.
-  /// UserError with file and line for what the layout does not allow.
-  std::function<std::vector<TaskExample>(const std::filesystem::path& data, std::string_view split)> load;
-  /// The model's text, turned into what is scored: a label word or "" (counts as wrong), a number, an answer.
-  std::function<std::string(const std::string& output)> postprocess;
-  /// One prediction per example, in order, already post-processed.
-  std::function<Metrics(const std::vector<std::string>& predictions, const std::vector<TaskExample>& examples)> score;
+  /// Examples of the official file of `split` ("train", "dev", "test") below `data`, a directory or
+  /// the file itself. UserError with file and line for what the layout does not allow.
+  std::function<std::vector<TaskExample>(const std::filesystem::path& data, std::string_view split)>
+      load;
+  /// The model's text for `example`, turned into what is scored: a label word or "" (counts as
+  /// wrong), a number, or an answer in the passage's own spelling. Looks at nothing of the example
+  /// that would tell the right answer.
+  std::function<std::string(const std::string& output, const TaskExample& example)> postprocess;
+  /// One prediction per example, in order, already post-processed. UserError where an example has
+  /// no references.
+  std::function<Metrics(const std::vector<std::string>& predictions,
+                        const std::vector<TaskExample>& examples)>
+      score;
   /// Writes the official submission layout.
   std::function<void(const std::filesystem::path& path, const std::vector<std::string>& predictions,
                      const std::vector<TaskExample>& examples)>
       write_predictions;
-  /// Reads that layout back, in the order of the examples; UserError for missing, unknown or doubled ids.
-  std::function<std::vector<std::string>(const std::filesystem::path& path, const std::vector<TaskExample>& examples)>
+  /// Reads that layout back, in the order of the examples; UserError for missing, unknown or
+  /// doubled ids.
+  std::function<std::vector<std::string>(const std::filesystem::path& path,
+                                         const std::vector<TaskExample>& examples)>
       read_predictions;
 };
 

@@ -1,0 +1,176 @@
+// The official scorer is Python, so its lower() and \b follow Unicode. The C library knows the same
+// tables under the name C.UTF-8; where a system lacks that locale, only ASCII letters are folded.
+#include "altup/tasks/answer_text.h"
+
+#include <locale.h>
+#include <wctype.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "altup/util/text.h"
+
+namespace altup {
+
+namespace {
+
+locale_t unicode_locale() {
+  static const locale_t locale = [] {
+    const locale_t unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+    return unicode != nullptr ? unicode : newlocale(LC_CTYPE_MASK, "C", nullptr);
+  }();
+  return locale;
+}
+
+bool is_ascii_punctuation(char32_t c) {
+  return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+         (c >= '{' && c <= '~');
+}
+
+// Python's str.isspace, which str.split() goes by.
+bool is_space(char32_t c) {
+  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
+}
+
+bool is_word(char32_t c) {
+  return c == '_' || iswalnum_l(static_cast<wint_t>(c), unicode_locale()) != 0;
+}
+
+// Code points of UTF-8 text. A byte that starts no character stands for itself: text of a model or
+// a prediction file was checked where it came in, and a scorer must not fail on it.
+std::u32string decode_utf8(std::string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<uint8_t>(text[i]);
+    const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    if (length == 1 || i + length > text.size()) {
+      out.push_back(lead);
+      ++i;
+      continue;
+    }
+    char32_t c = lead & (0xFFU >> (length + 1));
+    for (size_t k = 1; k < length; ++k) c = (c << 6) | (static_cast<uint8_t>(text[i + k]) & 0x3FU);
+    out.push_back(c);
+    i += length;
+  }
+  return out;
+}
+
+void append_utf8(std::string& out, char32_t c) {
+  const auto tail = [&](int shift) {
+    out.push_back(static_cast<char>(0x80U | ((c >> shift) & 0x3FU)));
+  };
+  if (c < 0x80) {
+    out.push_back(static_cast<char>(c));
+  } else if (c < 0x800) {
+    out.push_back(static_cast<char>(0xC0U | (c >> 6)));
+    tail(0);
+  } else if (c < 0x10000) {
+    out.push_back(static_cast<char>(0xE0U | (c >> 12)));
+    tail(6), tail(0);
+  } else {
+    out.push_back(static_cast<char>(0xF0U | (c >> 18)));
+    tail(12), tail(6), tail(0);
+  }
+}
+
+bool is_article(std::u32string_view word) {
+  return word == U"a" || word == U"an" || word == U"the";
+}
+
+// \s of T5's regular expressions (RE2).
+bool is_regex_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\f' || c == '\r';
+}
+
+// pad_punctuation(text), and for each of its bytes the offset in `text` that it comes from.
+struct PaddedText {
+  std::string text;
+  std::vector<size_t> origin;
+};
+
+PaddedText pad(std::string_view text) {
+  PaddedText out;
+  const auto put = [&](char c, size_t origin) {
+    if (c == ' ' && !out.text.empty() && out.text.back() == ' ') return;
+    out.text.push_back(c);
+    out.origin.push_back(origin);
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (is_regex_space(text[i])) {
+      put(' ', i);
+    } else if (is_ascii_punctuation(static_cast<unsigned char>(text[i]))) {
+      put(' ', i), put(text[i], i), put(' ', i);
+    } else {
+      put(text[i], i);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string normalize_answer(std::string_view text) {
+  std::u32string kept;
+  for (const char32_t c : decode_utf8(text)) {
+    if (!is_ascii_punctuation(c)) {
+      kept.push_back(static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), unicode_locale())));
+    }
+  }
+  std::string out;
+  bool pending_space = false;
+  for (size_t i = 0; i < kept.size();) {
+    size_t end = i;
+    while (end < kept.size() && is_word(kept[end])) ++end;
+    if (is_article(std::u32string_view(kept).substr(i, end - i)) ||
+        (end == i && is_space(kept[i]))) {
+      pending_space =
+          true;  // an article leaves a space: "2–a–2" has three parts, as in the official scorer
+      i = std::max(end, i + 1);
+      continue;
+    }
+    if (pending_space && !out.empty()) out.push_back(' ');
+    pending_space = false;
+    for (end = std::max(end, i + 1); i < end; ++i) append_utf8(out, kept[i]);
+  }
+  return out;
+}
+
+std::string pad_punctuation(std::string_view text) {
+  return pad(text).text;
+}
+
+std::string collapse_spaces(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (!is_regex_space(c)) {
+      out.push_back(c);
+    } else if (out.empty() || out.back() != ' ') {
+      out.push_back(' ');
+    }
+  }
+  return out;
+}
+
+std::string unpad_answer(std::string_view answer, std::string_view context) {
+  const std::string_view trimmed = trim(answer);
+  if (trimmed.empty()) return {};
+  const PaddedText padded = pad(context);
+  const std::string_view text = padded.text;
+  for (size_t at = text.find(trimmed); at != std::string_view::npos;
+       at = text.find(trimmed, at + 1)) {
+    const size_t end = at + trimmed.size();
+    const bool whole_words =
+        (at == 0 || text[at - 1] == ' ') && (end == text.size() || text[end] == ' ');
+    if (whole_words) {
+      const size_t first = padded.origin[at];
+      return std::string(context.substr(first, padded.origin[end - 1] + 1 - first));
+    }
+  }
+  return std::string(trimmed);
+}
+
+}  // namespace altup

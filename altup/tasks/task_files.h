@@ -1,0 +1,44 @@
+// What the tasks share in finding their files and in putting predictions back in order.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "altup/tasks/task.h"
+
+namespace altup {
+
+/// `data` itself where it is a file; otherwise the first of `candidates` that is a file below it.
+/// UserError names the places looked at.
+std::filesystem::path find_data_file(const std::filesystem::path& data,
+                                     const std::vector<std::filesystem::path>& candidates);
+
+/// UserError for a split that is not one of train, dev, test.
+void check_split(std::string_view split);
+
+/// One entry of a prediction file.
+struct PredictionEntry {
+  std::string id;
+  std::string prediction;
+  int64_t line = 0;  ///< 0 where it is not known
+};
+
+/// The predictions in the order of `examples`. UserError for an id that is missing, unknown or
+/// there twice.
+std::vector<std::string> order_predictions(const std::filesystem::path& path,
+                                           std::vector<PredictionEntry> entries,
+                                           const std::vector<TaskExample>& examples);
+
+/// Throws std::invalid_argument where the two do not belong together, and UserError where an
+/// example has no reference to score against (a test split).
+void check_scorable(std::string_view task, const std::vector<std::string>& predictions,
+                    const std::vector<TaskExample>& examples);
+
+/// std::invalid_argument unless there is one prediction for each example.
+void check_paired(const std::vector<std::string>& predictions,
+                  const std::vector<TaskExample>& examples);
+
+}  // namespace altup
