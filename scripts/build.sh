@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Sets the machine up and builds; run again, it does only what changed.
 #
-#   scripts/build.sh [--preset release|debug|sanitize] [TARGET…]
+#   scripts/build.sh [--preset release|debug|sanitize] [--no-packages] [TARGET…]
 #
 # Without targets everything is built: the program build/altup, the operator library build/libaltup_ops.so, the tests and
 # the benchmarks. LibTorch is the pinned wheel in .venv, unless CMAKE_PREFIX_PATH or Torch_DIR point at another one.
+# With --no-packages nothing is asked of apt-get: the machine is taken as it is.
 # Other variables: PYTHON, ALTUP_TORCH_INDEX, CCACHE_DIR, CMAKE_BUILD_PARALLEL_LEVEL. See docs/building.md.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -18,6 +19,7 @@ debian_packages=(
 )
 
 preset=release
+with_packages=true
 targets=()
 while (($# > 0)); do
   case "$1" in
@@ -26,11 +28,15 @@ while (($# > 0)); do
       preset=$2
       shift 2
       ;;
+    --no-packages)
+      with_packages=false
+      shift
+      ;;
     -h | --help)
       sed -n '2,/^source/{/^source/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
       exit 0
       ;;
-    -*) fail 2 "unknown option $1; expected --preset NAME or targets" ;;
+    -*) fail 2 "unknown option $1; expected --preset NAME, --no-packages or targets" ;;
     *)
       targets+=("$1")
       shift
@@ -44,7 +50,9 @@ case "$preset" in
 esac
 
 started=$SECONDS
-install_debian_packages "${debian_packages[@]}"
+if [[ $with_packages == true ]]; then
+  install_debian_packages "${debian_packages[@]}"
+fi
 
 # Handed to CMake as variables, which go before whatever CMake would find by itself.
 torch_options=()

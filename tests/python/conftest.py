@@ -70,7 +70,7 @@ def tokenizer_model(tmp_path_factory) -> Path:
     ]
     (directory / "text.txt").write_text("\n\n".join(lines))
     Altup(directory).succeed(
-        "tokenizer", "train", "--input", "text.txt", "--vocab-size", 120, "--output", "tokenizer"
+        "tokenizer", "train", "--input", "text.txt", "--vocab-size", 60, "--output", "tokenizer"
     )
     return next((directory / "tokenizer").glob("*.model"))
 
