@@ -343,6 +343,14 @@ std::string to_toml(const RunConfig& config) {
   return out;
 }
 
+std::map<std::string, std::string> resolved_values(const RunConfig& config) {
+  std::map<std::string, std::string> values;
+  for_each_field(config, [&](std::string_view section, const Field& field, const auto& value) {
+    values[full_key(section, field)] = toml_value(value);
+  });
+  return values;
+}
+
 std::vector<std::string> known_keys() {
   std::vector<std::string> keys;
   RunConfig config;

@@ -161,6 +161,9 @@ RunConfig load_run_config(const std::vector<std::filesystem::path>& files,
 /// values.
 std::string to_toml(const RunConfig& config);
 
+/// What each "section.key" is, as a TOML value.
+std::map<std::string, std::string> resolved_values(const RunConfig& config);
+
 /// Every "section.key", in the order of the file.
 std::vector<std::string> known_keys();
 /// Every key with its default and its meaning, as Markdown tables: what docs/configuration.md

@@ -4,6 +4,9 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cstdio>
+#include <mutex>
+
 #include "altup/util/error.h"
 
 namespace altup {
@@ -38,6 +41,25 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+/// The line below the log, and the lock under which it is taken away, a line logged, and it is drawn again.
+struct StatusLine {
+  std::mutex mutex;
+  std::string text;
+
+  void erase() const {
+    if (!text.empty()) std::fputs("\r\x1b[K", stderr);
+  }
+  void draw() const {
+    if (!text.empty()) std::fputs(text.c_str(), stderr);
+    std::fflush(stderr);
+  }
+};
+
+StatusLine& status_line() {
+  static auto* instance = new StatusLine;  // leaked for the same reason
+  return *instance;
+}
+
 }  // namespace
 
 LogLevel parse_log_level(std::string_view name) {
@@ -67,7 +89,20 @@ void log_to_file(const std::filesystem::path& path) {
 }
 
 void log_line(LogLevel level, const std::string& line) {
+  auto& status = status_line();
+  const std::lock_guard lock(status.mutex);
+  status.erase();
   logger().log(to_spdlog(level), line);
+  status.draw();
+}
+
+void set_status_line(const std::string& line) {
+  auto& status = status_line();
+  const std::lock_guard lock(status.mutex);
+  status.erase();
+  const bool quiet = logger().sinks().front()->level() > spdlog::level::info;
+  status.text = quiet ? "" : line;
+  status.draw();
 }
 
 }  // namespace altup

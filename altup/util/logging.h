@@ -21,6 +21,10 @@ void log_to_file(const std::filesystem::path& path);
 
 void log_line(LogLevel level, const std::string& line);
 
+/// Keeps `line` below the last line of the log, redrawn after each; "" takes it away. Only for a terminal: it is drawn
+/// with control characters and never reaches the file.
+void set_status_line(const std::string& line);
+
 template <class... Args>
 void log_debug(const Args&... args) {
   log_line(LogLevel::kDebug, str(args...));
