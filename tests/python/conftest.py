@@ -17,6 +17,7 @@ class Altup:
     """Runs the program as a user would, from a directory of the test's own."""
 
     def __init__(self, directory: Path):
+        assert PROGRAM.is_file(), f"{PROGRAM} is missing: run scripts/build.sh first"
         self.directory = directory
 
     def __call__(self, *arguments, stdin: str = "") -> subprocess.CompletedProcess:
@@ -34,11 +35,6 @@ class Altup:
         done = self(*arguments, stdin=stdin)
         assert done.returncode == 0, f"{done.args} exited with {done.returncode}:\n{done.stderr}"
         return done.stdout
-
-
-@pytest.fixture(scope="session", autouse=True)
-def program_exists():
-    assert PROGRAM.is_file(), f"{PROGRAM} is missing: run scripts/build.sh first"
 
 
 @pytest.fixture
