@@ -27,10 +27,9 @@ def cases(path: Path) -> list[ElementTree.Element]:
 def count(directory: Path) -> Counter:
     counts = Counter()
     for program in cases(directory / "ctest.xml"):
-        inside = Counter(
-            outcome(case) for case in cases(directory / "gtest" / f"test_{program.get('name')}.xml")
-        )
-        if not inside or (outcome(program) == "failed" and not inside["failed"]):
+        written = directory / "gtest" / f"test_{program.get('name')}.xml"
+        inside = Counter(outcome(case) for case in cases(written))
+        if not written.exists() or (outcome(program) == "failed" and not inside["failed"]):
             inside[outcome(program)] += 1
         counts += inside
     counts.update(outcome(case) for case in cases(directory / "pytest.xml"))

@@ -40,6 +40,7 @@ def count(directory: Path, ctest: str, gtest: str | None, pytest_cases: str = ""
         (PROGRAM_FAILED, PASSED, "", "1 passed, 1 failed, 0 skipped", 1),
         # a test that is no GoogleTest program counts as one
         (PROGRAM_PASSED, None, "", "1 passed, 0 failed, 0 skipped", 0),
+        (PROGRAM_PASSED, "", "", "0 passed, 0 failed, 0 skipped", 1),
         ("", None, "", "0 passed, 0 failed, 0 skipped", 1),
     ],
 )
