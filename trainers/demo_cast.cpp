@@ -1,0 +1,162 @@
+// Draws the cast. Names are built from syllables, so that a small vocabulary of word pieces covers
+// them.
+#include "trainers/demo_cast.h"
+
+#include <array>
+#include <set>
+#include <string_view>
+
+#include "trainers/demo_grammar.h"
+
+namespace altup {
+namespace {
+
+constexpr uint64_t kCastStream = 1;
+constexpr size_t kNames = 200;
+constexpr size_t kPlaces = 60;
+constexpr size_t kResidents = 320;
+
+constexpr const char* kOnsets[] = {"A",  "Be", "Co", "Da", "E",  "Fe", "Ha", "I",
+                                   "Jo", "Ka", "Lo", "Ma", "Ne", "O",  "Pe", "Ro",
+                                   "Sa", "Ta", "Ve", "Wi", "Yo", "Za"};
+constexpr const char* kMiddles[] = {"d", "l", "m", "n", "r", "v", "ll", "nn", "lv", "nd", "rm"};
+constexpr const char* kFemaleEnds[] = {"a", "ia", "ina", "ela", "eth", "ie", "enna"};
+constexpr const char* kMaleEnds[] = {"o", "an", "or", "ik", "us", "ald", "in"};
+/// What the syllables above make by chance and what is a word already.
+const std::set<std::string_view> kWords = {"Venus", "Lord",    "Manor", "Minus", "Roman", "Human",
+                                           "Woman", "Romania", "Media", "Media", "Armor", "India"};
+
+constexpr const char* kLastStarts[] = {"Ven",  "Hal",   "Mor",  "Tar", "Brand", "Lock",
+                                       "Stel", "Under", "Fair", "Wal", "Gar",   "Pen",
+                                       "Har",  "Rand",  "Bir",  "Cal"};
+constexpr const char* kLastEnds[] = {"low",   "wright", "well",  "by",  "son",
+                                     "hurst", "gate",   "field", "ley", "mont"};
+constexpr const char* kPlaceStarts[] = {
+    "Ald", "Brack", "Cold", "Dun",   "Elm", "Fern", "Gran", "Hal", "Kel", "Lang", "Mar", "Nor",
+    "Pen", "Rush",  "Sel",  "Thorn", "Ul",  "Wend", "Yar",  "Ash", "Bel", "Crom", "Tol", "Os"};
+constexpr const char* kPlaceEnds[] = {"ford", "mere",  "wick", "holm",  "ton",  "bury",
+                                      "dale", "stead", "by",   "haven", "moor", "bridge"};
+constexpr const char* kRiverStarts[] = {"Av",  "Bren", "Dov", "El",   "Is", "Lor",
+                                        "Mir", "Nev",  "Sor", "Tarn", "Ur", "Wel"};
+constexpr const char* kRiverEnds[] = {"el", "on", "a", "ey", "is", "ow"};
+
+/// One entry of `starts` with one of `ends`.
+template <class Starts, class Ends>
+std::string compound(const Starts& starts, const Ends& ends, CounterRng& rng) {
+  std::string word = pick(starts, rng);
+  return word += pick(ends, rng);
+}
+
+std::vector<FirstName> draw_names(CounterRng& rng) {
+  std::set<std::string> taken;
+  std::vector<FirstName> names;
+  while (names.size() < kNames) {
+    const bool female = names.size() % 2 == 0;
+    const std::string start = compound(kOnsets, kMiddles, rng);
+    const std::string name = start + (female ? pick(kFemaleEnds, rng) : pick(kMaleEnds, rng));
+    if (name.size() < 4 || name.size() > 7 || kWords.count(name) > 0) continue;
+    // Names that differ in the last letter alone would be hard to tell apart for a reader, too.
+    if (!taken.insert(name.substr(0, name.size() - 1)).second) continue;
+    names.push_back({name, female});
+  }
+  return names;
+}
+
+std::vector<Place> draw_places(CounterRng& rng) {
+  using namespace lexicon;
+  std::set<std::string> taken;
+  std::vector<Place> places;
+  while (places.size() < kPlaces) {
+    Place place;
+    place.name = compound(kPlaceStarts, kPlaceEnds, rng);
+    if (!taken.insert(place.name).second) continue;
+    place.region = static_cast<int>(places.size() % std::size(kRegions));
+    place.kind = pick(kPlaceKinds, rng);
+    place.river = "the " + compound(kRiverStarts, kRiverEnds, rng);
+    place.inn = draw_inn(rng);
+    place.landscape = pick(kLandscapes, rng);
+    place.building = pick(kBuildings, rng);
+    place.goods = pick(kGoods, rng);
+    place.market_day = pick(kDays, rng);
+    place.festival = pick(kFestivals, rng);
+    place.festival_season = pick(kSeasons, rng);
+    place.population = pick(kPopulations, rng);
+    places.push_back(place);
+  }
+  return places;
+}
+
+Resident draw_resident(size_t index, const FirstName& name, const std::string& last,
+                       CounterRng& rng) {
+  using namespace lexicon;
+  Resident person;
+  person.first = name.name;
+  person.last = last;
+  person.female = name.female;
+  person.home = static_cast<int>(7 * index % kPlaces);  // so that every place has residents
+  person.birthplace = static_cast<int>((person.home + 1 + rng.below(kPlaces - 1)) % kPlaces);
+  person.profession = &pick(kProfessions, rng);
+  person.pet = &pick(kAnimals, rng);
+  person.pet_name = pick(kPetNames, rng);
+  person.treasure = draw_object(rng);
+  person.treasure_colour = pick(kColours, rng);
+  person.house_colour = pick(kColours, rng);
+  person.food = pick(kFoods, rng);
+  person.hobby = pick(kHobbies, rng);
+  person.fear = pick(kFears, rng);
+  person.season = pick(kSeasons, rng);
+  return person;
+}
+
+/// Brothers and sisters come in pairs: 0 and 1, 2 and 3, …
+std::vector<Resident> draw_residents(const std::vector<FirstName>& names, CounterRng& rng) {
+  std::set<std::string> taken;
+  std::vector<Resident> residents;
+  while (residents.size() < kResidents) {
+    const std::string last = compound(kLastStarts, kLastEnds, rng);
+    const FirstName& one = pick(names, rng);
+    const FirstName& other = pick(names, rng);
+    if (one.name == other.name ||
+        taken.count(one.name + last) + taken.count(other.name + last) > 0) {
+      continue;
+    }
+    for (const FirstName* name : {&one, &other}) {
+      taken.insert(name->name + last);
+      residents.push_back(draw_resident(residents.size(), *name, last, rng));
+      residents.back().sibling = static_cast<int>((residents.size() - 1) ^ 1);
+    }
+  }
+  for (size_t i = 0; i < kResidents; ++i) {
+    // An even distance of at least two never meets the person or the sibling.
+    const size_t distance = 2 * (1 + rng.below(kResidents / 2 - 1));
+    residents[i].best_friend = static_cast<int>((i + distance) % kResidents);
+  }
+  return residents;
+}
+
+}  // namespace
+
+Cast make_cast(uint64_t seed) {
+  CounterRng rng(seed, kCastStream);
+  Cast cast;
+  cast.names = draw_names(rng);
+  cast.places = draw_places(rng);
+  cast.residents = draw_residents(cast.names, rng);
+  return cast;
+}
+
+Object draw_object(CounterRng& rng) {
+  using namespace lexicon;
+  const Thing& thing = pick(kThings, rng);
+  while (true) {
+    const Material& material = pick(kMaterials, rng);
+    if (material.kind == thing.kind) return {&thing, &material};
+  }
+}
+
+std::string draw_inn(CounterRng& rng) {
+  const std::string adjective = pick(lexicon::kInnAdjectives, rng);
+  return "the " + adjective + " " + pick(lexicon::kInnNouns, rng);
+}
+
+}  // namespace altup

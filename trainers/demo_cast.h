@@ -1,0 +1,63 @@
+// Who and what there is in the demo world: places and residents with facts that never change. Every
+// resident is told by the full name; a text that says only "Ada" speaks of some Ada, whose facts
+// hold in that text alone. So a question about a full name may be answered from memory, and one
+// about a first name only by reading.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "altup/util/random.h"
+#include "trainers/demo_lexicon.h"
+
+namespace altup {
+
+struct FirstName {
+  std::string name;
+  bool female;
+};
+
+/// "copper lamp": a thing with the material that it is made of.
+struct Object {
+  const lexicon::Thing* thing;
+  const lexicon::Material* material;
+  std::string name() const { return std::string(material->name) + " " + thing->name; }
+};
+
+struct Place {
+  std::string name;
+  int region;  ///< index into lexicon::kRegions
+  const char* kind;
+  std::string river, inn;
+  const char *landscape, *building, *goods, *market_day, *festival, *festival_season, *population;
+};
+
+struct Resident {
+  std::string first, last;
+  bool female;
+  int home, birthplace;  ///< indices into Cast::places
+  const lexicon::Profession* profession;
+  const lexicon::Animal* pet;
+  const char* pet_name;
+  Object treasure;
+  const char *treasure_colour, *house_colour, *food, *hobby, *fear, *season;
+  int sibling;  ///< index into Cast::residents, who has the same last name and this one as sibling
+  int best_friend;
+  std::string full_name() const { return first + " " + last; }
+};
+
+struct Cast {
+  std::vector<FirstName> names;
+  std::vector<Place> places;
+  std::vector<Resident> residents;
+};
+
+Cast make_cast(uint64_t seed);
+
+/// A thing with a material that suits it.
+Object draw_object(CounterRng& rng);
+/// "the Silver Goose"
+std::string draw_inn(CounterRng& rng);
+
+}  // namespace altup

@@ -1,0 +1,486 @@
+// Every kind of inference is a small table and a function that draws one. Two people are set
+// against each other in most of them, and the clause that does not follow says of one what holds of
+// the other: the words are the same, and only reading tells the two apart.
+#include "trainers/demo_inferences.h"
+
+#include <array>
+#include <iterator>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "altup/util/text.h"
+#include "trainers/demo_grammar.h"
+#include "trainers/demo_lexicon.h"
+
+namespace altup {
+namespace {
+
+using namespace lexicon;
+
+/// Two words or phrases on each of two sides that exclude each other.
+struct Opposites {
+  std::array<const char*, 2> one, other;
+};
+constexpr Opposites kMoods[] = {
+    {{"happy", "glad"}, {"sad", "unhappy"}},        {{"rich", "wealthy"}, {"poor", "penniless"}},
+    {{"tired", "weary"}, {"rested", "wide awake"}}, {{"ill", "sick"}, {"healthy", "well"}},
+    {{"angry", "furious"}, {"calm", "peaceful"}},   {{"brave", "fearless"}, {"timid", "afraid"}},
+    {{"silent", "quiet"}, {"noisy", "loud"}},       {{"clever", "smart"}, {"foolish", "silly"}}};
+constexpr Opposites kDeeds[] = {{{"found", "discovered"}, {"lost", "mislaid"}},
+                                {{"mended", "repaired"}, {"broke", "damaged"}},
+                                {{"bought", "purchased"}, {"sold", "gave away"}},
+                                {{"kept", "held on to"}, {"threw away", "got rid of"}},
+                                {{"hid", "concealed"}, {"showed", "displayed"}},
+                                {{"praised", "admired"}, {"despised", "scorned"}},
+                                {{"remembered", "thought of"}, {"forgot", "did not think of"}},
+                                {{"cleaned", "washed"}, {"soiled", "dirtied"}}};
+
+/// Ways to say one relation of {X} to {Y}; with X and Y exchanged, each says something else.
+struct Relation {
+  std::vector<const char*> forms;
+  bool of_things = false;
+};
+const std::vector<Relation>& relations() {
+  static const std::vector<Relation> all = {
+      {{"{X} sold the {thing} to {Y}", "{Y} bought the {thing} from {X}",
+        "the {thing} was sold to {Y} by {X}"}},
+      {{"{X} gave the {thing} to {Y}", "{Y} got the {thing} from {X}",
+        "the {thing} was given to {Y} by {X}"}},
+      {{"{X} lent the {thing} to {Y}", "{Y} borrowed the {thing} from {X}"}},
+      {{"{X} taught {Y} to {skill}", "{Y} learned to {skill} from {X}"}},
+      {{"{X} is taller than {Y}", "{Y} is shorter than {X}"}},
+      {{"{X} is older than {Y}", "{Y} is younger than {X}"}},
+      {{"{X} is faster than {Y}", "{Y} is slower than {X}"}},
+      {{"{X} is stronger than {Y}", "{Y} is weaker than {X}"}},
+      {{"{X} arrived before {Y}", "{Y} arrived after {X}"}},
+      {{"{X} defeated {Y} in the race", "{Y} lost the race to {X}"}},
+      {{"{X} is the child of {Y}", "{Y} is a parent of {X}"}},
+      {{"{X} works for {Y}", "{Y} employs {X}"}},
+      {{"{X} visited {Y}", "{Y} was visited by {X}", "{Y} had a visit from {X}"}},
+      {{"{X} helped {Y}", "{Y} was helped by {X}", "{Y} got help from {X}"}},
+      {{"{X} invited {Y} to supper", "{Y} was invited to supper by {X}"}},
+      {{"{X} followed {Y} to {place}", "{Y} was followed to {place} by {X}"}},
+      {{"the {X} hangs above the {Y}", "the {Y} is below the {X}"}, true},
+      {{"the {X} stands to the left of the {Y}", "the {Y} stands to the right of the {X}"}, true},
+      {{"the {X} is in front of the {Y}", "the {Y} is behind the {X}"}, true},
+      {{"the {X} is heavier than the {Y}", "the {Y} is lighter than the {X}"}, true}};
+  return all;
+}
+
+Slots people(const Cast& cast, CounterRng& rng) {
+  const auto order =
+      random_permutation(static_cast<uint32_t>(cast.names.size()), CounterRng(rng.next_u64()));
+  Slots slots;
+  constexpr std::array<std::string_view, 3> kSlots = {"A", "B", "C"};
+  for (size_t i = 0; i < kSlots.size(); ++i) {
+    const FirstName& name = cast.names[order[i]];
+    slots.set_person(kSlots[i], name.name, name.female);
+  }
+  slots.set("place", pick(cast.places, rng).name).set("thing", draw_object(rng).name());
+  return slots.set("skill", pick(kSkills, rng));
+}
+
+/// Something that is so for A by `first` and something that is so for B by `second`, and what
+/// follows from each.
+struct Contrast {
+  std::string first, second;
+  std::string follows_first, follows_second;
+};
+
+/// `says` tells {x} of {P}; `concludes` tells of {P} what follows, {f}.
+Inference contrast(const char* says, const char* concludes, const Contrast& facts, Slots slots,
+                   CounterRng& rng) {
+  slots.set("P", slots.at("A")).set("x", facts.first);
+  const std::string one = clause(says, slots, rng);
+  slots.set("P", slots.at("B")).set("x", facts.second);
+  const std::string two = clause(says, slots, rng);
+  slots.set("one", one).set("two", two);
+
+  Inference inference;
+  inference.premise =
+      sentence("[{one}|{one}|{one}, and {two}|{two}, but {one}|{one}, while {two}].", slots, rng);
+  slots.set("P", slots.at("A")).set("f", facts.follows_first);
+  inference.follows = clause(concludes, slots, rng);
+  slots.set("f", facts.follows_second);
+  inference.does_not_follow = clause(concludes, slots, rng);
+  return inference;
+}
+
+/// Two entries of `table` that `property` tells apart.
+template <class Table, class Property>
+auto draw_apart(const Table& table, Property property, CounterRng& rng) {
+  const auto* one = &pick(table, rng);
+  const auto* two = &pick(table, rng);
+  while (property(*one) == property(*two)) two = &pick(table, rng);
+  return std::make_pair(one, two);
+}
+
+Inference region(const Cast& cast, CounterRng& rng) {
+  const auto [one, two] = draw_apart(
+      cast.places, [](const Place& p) { return p.region; }, rng);
+  return contrast("{P} [lives|has a house] in {x}", "{P} lives in {f}",
+                  {one->name, two->name, kRegions[one->region], kRegions[two->region]},
+                  people(cast, rng), rng);
+}
+
+Inference home(const Cast& cast, CounterRng& rng) {
+  const auto [one, two] = draw_apart(
+      cast.places, [](const Place& p) { return p.name; }, rng);
+  const Contrast facts = {one->name, two->name, one->name, two->name};
+  return chance(0.5, rng) ? contrast("{P} [lives in|has a house in] {x}",
+                                     "the home of {P} is in {f}", facts, people(cast, rng), rng)
+                          : contrast("{P} [travelled|went] to {x}", "{P} visited {f}", facts,
+                                     people(cast, rng), rng);
+}
+
+Inference profession(const Cast& cast, CounterRng& rng) {
+  const auto [one, two] = draw_apart(
+      kProfessions, [](const Profession& p) { return std::string_view(p.name); }, rng);
+  constexpr const char* kSays = "{P} [is|works as] a/an {x}";
+  const int question = static_cast<int>(rng.below(3));
+  if (question == 0) {
+    return contrast(kSays, "{P} works with {f}", {one->name, two->name, one->stuff, two->stuff},
+                    people(cast, rng), rng);
+  }
+  if (question == 1) {
+    return contrast(kSays, "{P} works in the {f}",
+                    {one->name, two->name, one->workplace, two->workplace}, people(cast, rng), rng);
+  }
+  return contrast(kSays, "{P} {f}", {one->name, two->name, one->deed, two->deed}, people(cast, rng),
+                  rng);
+}
+
+Inference animal(const Cast& cast, CounterRng& rng) {
+  const auto [one, two] = draw_apart(
+      kAnimals, [](const Animal& a) { return a.kind; }, rng);
+  return contrast("{P} [has|keeps|owns] a/an {x}", "{P} has a/an {f}",
+                  {one->name, two->name, kAnimalKinds[one->kind], kAnimalKinds[two->kind]},
+                  people(cast, rng), rng);
+}
+
+Inference material(const Cast& cast, CounterRng& rng) {
+  const Object one = draw_object(rng);
+  Object two = draw_object(rng);
+  while (two.material->kind == one.material->kind) two = draw_object(rng);
+  return contrast("{P} [bought|found|has] a/an {x}", "{P} has something made of {f}",
+                  {one.name(), two.name(), kMaterialKinds[one.material->kind],
+                   kMaterialKinds[two.material->kind]},
+                  people(cast, rng), rng);
+}
+
+/// One of the two words on a side as the premise, the other word of the same side or one of the
+/// other side after it.
+Inference opposites(const Opposites& words, const char* says, Slots slots, CounterRng& rng) {
+  const bool flip = chance(0.5, rng);
+  const auto& side = flip ? words.other : words.one;
+  const auto& wrong = flip ? words.one : words.other;
+  const size_t first = rng.below(2);
+  Inference inference;
+  slots.set("w", side[first]);
+  inference.premise = sentence(str("[|||On that day, |In the end, |As far as I know, ]", says,
+                                   "[|||, although {B} did not believe it]."),
+                               slots, rng);
+  slots.set("w", side[1 - first]);
+  inference.follows = clause(says, slots, rng);
+  slots.set("w", pick(wrong, rng));
+  inference.does_not_follow = clause(says, slots, rng);
+  return inference;
+}
+
+Inference mood(const Cast& cast, CounterRng& rng) {
+  return opposites(pick(kMoods, rng), "{A} was {w}", people(cast, rng), rng);
+}
+
+Inference deed(const Cast& cast, CounterRng& rng) {
+  return opposites(pick(kDeeds, rng), "{A} {w} the {thing}", people(cast, rng), rng);
+}
+
+Inference relation(const Cast& cast, CounterRng& rng) {
+  const Relation& relation = pick(relations(), rng);
+  Slots slots = people(cast, rng);
+  std::string x = slots.at("A"), y = slots.at("B");
+  if (relation.of_things) {
+    const auto [one, two] = draw_apart(
+        kThings, [](const Thing& t) { return std::string_view(t.name); }, rng);
+    x = one->name;
+    y = two->name;
+  }
+  const size_t form = rng.below(relation.forms.size());
+  const size_t other = (form + 1 + rng.below(relation.forms.size() - 1)) % relation.forms.size();
+  Inference inference;
+  slots.set("X", x).set("Y", y);
+  inference.premise = sentence(relation.forms[form], slots, rng) + ".";
+  inference.follows = clause(relation.forms[other], slots, rng);
+  slots.set("X", y).set("Y", x);
+  inference.does_not_follow = clause(pick(relation.forms, rng), slots, rng);
+  return inference;
+}
+
+/// What holds both ways: whoever is the neighbour of somebody has that person as a neighbour.
+Inference mutual(const Cast& cast, CounterRng& rng) {
+  constexpr const char* kForms[] = {"{X} is a neighbour of {Y}", "{X} is a cousin of {Y}",
+                                    "{X} is a friend of {Y}",    "{X} is married to {Y}",
+                                    "{X} met {Y} in {place}",    "{X} quarrelled with {Y}"};
+  const char* form = pick(kForms, rng);
+  const char* distraction = pick(kForms, rng);
+  while (distraction == form) distraction = pick(kForms, rng);
+  Slots slots = people(cast, rng);
+  slots.set("X", slots.at("A")).set("Y", slots.at("B"));
+  slots.set("one", clause(form, slots, rng));
+  slots.set("X", slots.at("C")).set("Y", slots.at("B"));
+  slots.set("two", clause(distraction, slots, rng));
+  Inference inference;
+  inference.premise = sentence("[{one}, and {two}|{two}, and {one}].", slots, rng);
+  slots.set("X", slots.at("B")).set("Y", slots.at("A"));
+  inference.follows = clause(form, slots, rng);
+  slots.set("Y", slots.at("C"));
+  inference.does_not_follow = clause(form, slots, rng);
+  return inference;
+}
+
+Inference chain(const Cast& cast, CounterRng& rng) {
+  constexpr std::array<const char*, 2> kPairs[] = {{"taller", "shorter"},
+                                                   {"older", "younger"},
+                                                   {"faster", "slower"},
+                                                   {"stronger", "weaker"},
+                                                   {"richer", "poorer"}};
+  const auto& pair = pick(kPairs, rng);
+  const bool flip = chance(0.5, rng);
+  Slots slots = people(cast, rng);
+  slots.set("more", pair[flip]).set("less", pair[!flip]);
+  Inference inference;
+  inference.premise = sentence("{A} is {more} than {B}, and {B} is {more} than {C}.", slots, rng);
+  const char* follows = chance(0.5, rng) ? "{A} is {more} than {C}" : "{C} is {less} than {A}";
+  const char* does_not = chance(0.5, rng) ? "{C} is {more} than {A}" : "{A} is {less} than {C}";
+  inference.follows = clause(follows, slots, rng);
+  inference.does_not_follow = clause(does_not, slots, rng);
+  return inference;
+}
+
+Inference company(const Cast& cast, CounterRng& rng) {
+  constexpr const char* kOutings[] = {
+      "went to {place}", "came to the feast", "danced all night",      "learned to {skill}",
+      "saw the {thing}", "crossed the river", "helped in the harvest", "sang in the choir"};
+  Slots slots = people(cast, rng);
+  slots.set("did", clause(pick(kOutings, rng), slots, rng));
+  slots.set("one", slots.at(chance(0.5, rng) ? "A" : "B"));
+  Inference inference;
+  inference.premise = sentence(
+      "[{A} and {B} {did}, but {C} stayed at home|{C} stayed at home, while {A} and {B} {did}].",
+      slots, rng);
+  const bool outing = chance(0.5, rng);
+  inference.follows = clause(outing ? "{one} {did}" : "{C} stayed at home", slots, rng);
+  inference.does_not_follow =
+      clause(chance(0.5, rng) ? "{C} {did}" : "{one} stayed at home", slots, rng);
+  return inference;
+}
+
+Inference belief(const Cast& cast, CounterRng& rng) {
+  const auto order = random_permutation(std::size(kTroubles), CounterRng(rng.next_u64()));
+  Slots slots = people(cast, rng);
+  slots.set("true", kTroubles[order[0]]).set("open", kTroubles[order[1]]);
+  slots.set("knows", clause("{A} [knew|had seen|noticed|remembered] that {true}", slots, rng));
+  slots.set("thinks", clause("{B} [hoped|feared|dreamt|pretended] that {open}", slots, rng));
+  return {sentence("[{knows}, and {thinks}|{thinks}, but {knows}].", slots, rng), slots.at("true"),
+          slots.at("open")};
+}
+
+Inference because(const Cast& cast, CounterRng& rng) {
+  constexpr const char* kPlans[] = {"went to {place}", "left the house", "sold the {thing}",
+                                    "crossed the river", "came to the feast"};
+  const auto order = random_permutation(std::size(kTroubles), CounterRng(rng.next_u64()));
+  Slots slots = people(cast, rng);
+  slots.set("true", kTroubles[order[0]]).set("open", kTroubles[order[1]]);
+  slots.set("did", clause(pick(kPlans, rng), slots, rng));
+  const std::string fact = sentence(
+      "[{A} {did} because {true}|{A} {did}, although {true}|since {true}, {A} {did}].", slots, rng);
+  const std::string guess = sentence(
+      "[{B} would have waited if {open}|if {open}, {B} would have stayed at home].", slots, rng);
+  return {fact + " " + guess, slots.at("true"), slots.at("open")};
+}
+
+Inference instead(const Cast& cast, CounterRng& rng) {
+  const auto [one, two] = draw_apart(
+      cast.places, [](const Place& p) { return p.name; }, rng);
+  Slots slots = people(cast, rng);
+  slots.set("x", one->name).set("y", two->name);
+  Inference inference;
+  inference.premise = sentence(
+      "{A} [did not go to {x}, but to {y}|went to {y} and not to {x}|wanted to go to {x}, but went "
+      "to {y} instead].",
+      slots, rng);
+  inference.follows =
+      clause(chance(0.5, rng) ? "{A} went to {y}" : "{A} did not go to {x}", slots, rng);
+  inference.does_not_follow =
+      clause(chance(0.5, rng) ? "{A} went to {x}" : "{A} did not go to {y}", slots, rng);
+  return inference;
+}
+
+Inference next_day(const Cast& cast, CounterRng& rng) {
+  constexpr const char* kEvents[] = {"fair",  "race", "wedding", "concert",
+                                     "feast", "play", "market",  "dance"};
+  const auto [one, two] = draw_apart(
+      kEvents, [](std::string_view e) { return e; }, rng);
+  const size_t days = std::size(kDays);
+  const size_t day = rng.below(days);
+  const bool later = chance(0.5, rng);
+  Slots slots = people(cast, rng);
+  slots.set("one", *one).set("two", *two).set("day", kDays[day]);
+  slots.set("shift", later ? "one day later" : "one day earlier");
+  slots.set("right", kDays[(day + (later ? 1 : days - 1)) % days]);
+  slots.set("wrong", kDays[(day + (later ? days - 1 : 1)) % days]);
+  return {sentence("The {one}[| in {place}] was on {day}, and the {two} was {shift}.", slots, rng),
+          clause("the {two} was on {right}", slots, rng),
+          clause("the {two} was on {wrong}", slots, rng)};
+}
+
+using Draw = Inference (*)(const Cast&, CounterRng&);
+constexpr Draw kKinds[] = {region,  region, home,     profession, profession, animal, material,
+                           mood,    deed,   relation, relation,   relation,   mutual, chain,
+                           company, belief, because,  instead,    next_day};
+
+/// Rules about one place, one trade, one material or one animal; each list holds more than a
+/// paragraph needs.
+std::vector<std::string> place_rules(const Cast& cast, CounterRng& rng) {
+  std::vector<std::string> rules;
+  for (int i = 0; i < 5; ++i) {
+    const Place& place = pick(cast.places, rng);
+    Slots slots;
+    slots.set("place", place.name).set("region", kRegions[place.region]).set("kind", place.kind);
+    rules.push_back(sentence(
+        "[Whoever lives in {place} lives in {region}.|"
+        "{place} lies in {region}, so [all its people live|everyone there lives] in {region}.|"
+        "If you are in {place}, you are in {region}.|"
+        "[A person|Someone] who has a house in {place} has a house in {region}.|"
+        "To go to {place} is to go to {region}.|"
+        "Is {place} in {region}? Yes, {place} is a/an {kind} in {region}.]",
+        slots, rng));
+  }
+  return rules;
+}
+
+std::vector<std::string> trade_rules(const Cast& cast, CounterRng& rng) {
+  std::vector<std::string> rules;
+  for (int i = 0; i < 5; ++i) {
+    const Profession& profession = pick(kProfessions, rng);
+    Slots slots = people(cast, rng);
+    slots.set("prof", profession.name).set("stuff", profession.stuff);
+    slots.set("shop", profession.workplace).set("deed", profession.deed);
+    rules.push_back(
+        sentence("[A/an {prof} works with {stuff}[| and {deed}].|"
+                 "[Every|Each] {prof} works with {stuff}.|"
+                 "Whoever works as a/an {prof} {deed}.|"
+                 "You will find a/an {prof} in the {shop}.|"
+                 "Someone who works with {stuff} in the {shop} is a/an {prof}.|"
+                 "Who {deed}? A/an {prof} {deed}.|"
+                 "If {A} is a/an {prof}, then {A} works with {stuff}.|"
+                 "What does a/an {prof} work with? A/an {prof} works with {stuff}.]",
+                 slots, rng));
+  }
+  return rules;
+}
+
+std::vector<std::string> nature_rules(const Cast& cast, CounterRng& rng) {
+  std::vector<std::string> rules;
+  for (int i = 0; i < 5; ++i) {
+    const Material& material = pick(kMaterials, rng);
+    const Animal& animal = pick(kAnimals, rng);
+    const size_t day = rng.below(std::size(kDays));
+    Slots slots = people(cast, rng);
+    slots.set("material", material.name).set("class", kMaterialKinds[material.kind]);
+    slots.set("animal", animal.name).set("kind", kAnimalKinds[animal.kind]);
+    slots.set("food", animal.food).set("dwelling", animal.dwelling);
+    slots.set("day", kDays[day]).set("next", kDays[(day + 1) % std::size(kDays)]);
+    rules.push_back(
+        sentence("[Whatever is made of {material} is made of {class}.|"
+                 "If {A} has something made of {material}, then {A} has something made of {class}.|"
+                 "{material} is a kind of {class}.|"
+                 "A/an {animal} is a/an {kind}[| and eats {food}].|"
+                 "Whoever keeps a/an {animal} keeps a/an {kind}.|"
+                 "What does a/an {animal} eat? It eats {food}.|"
+                 "The [home|dwelling] of the {animal} is the {dwelling}.|"
+                 "{next} comes one day later than {day}.|"
+                 "The day before {next} is {day}.]",
+                 slots, rng));
+  }
+  return rules;
+}
+
+std::vector<std::string> word_rules(const Cast& cast, CounterRng& rng) {
+  std::vector<std::string> rules;
+  for (int i = 0; i < 5; ++i) {
+    Slots slots = people(cast, rng);
+    const Opposites& mood = pick(kMoods, rng);
+    const Opposites& deed = pick(kDeeds, rng);
+    slots.set("w", mood.one[0])
+        .set("same", mood.one[1])
+        .set("not", mood.other[0])
+        .set("not2", mood.other[1]);
+    slots.set("did", deed.one[0]).set("same2", deed.one[1]).set("undid", pick(deed.other, rng));
+    rules.push_back(
+        sentence("[Whoever is {w} is {same}, and not {not}.|"
+                 "When {A} is {not}, we also say that {A.he} is {not2}.|"
+                 "Nobody is {w} and {not2} at the same time.|"
+                 "If {A} {did} the {thing}, we can say that {A} {same2} it.|"
+                 "If {A} {undid} the {thing}, it is not true that {A.he} {same2} it.|"
+                 "If {A} is a friend of {B}, then {B} is a friend of {A}.|"
+                 "When {A} sells something to {B}, {B} buys it from {A}.|"
+                 "Whoever lends a/an {thing} to {B} does not borrow it from {B.him}.|"
+                 "If {A} is taller than {B}, then {B} is shorter than {A}.|"
+                 "When {A} only hopes that something is so, it need not be so.|"
+                 "What {A} knows is true, but what {A.he} fears may be false.]",
+                 slots, rng));
+  }
+  return rules;
+}
+
+}  // namespace
+
+Inference draw_inference(const Cast& cast, CounterRng& rng) {
+  Inference inference = pick(kKinds, rng)(cast, rng);
+  if (chance(0.25, rng)) {
+    Slots slots;
+    slots.set("day", pick(kDays, rng))
+        .set("season", pick(kSeasons, rng))
+        .set("n", pick(kNumbers, rng));
+    inference.premise = sentence(
+                            "[It was a/an [cold|warm|quiet] {day} in {season}.|It happened {n} "
+                            "years ago.|This is a/an [old|true] story.]",
+                            slots, rng) +
+                        " " + inference.premise;
+  }
+  return inference;
+}
+
+std::string draw_argument(const Inference& inference, CounterRng& rng) {
+  Slots slots;
+  slots.set("premise", inference.premise)
+      .set("yes", inference.follows)
+      .set("no", inference.does_not_follow);
+  return sentence(
+      "{premise} [[This means|It follows|So it is true] that {yes}.|"
+      "[In other words|So|Therefore], {yes}.|"
+      "[It does not follow|This does not mean|It is not true] that {no}.|"
+      "[Is it true|Does it follow] that {yes}? Yes.|"
+      "[Is it true|Does it follow] that {no}? No.|"
+      "[It follows|This means] that {yes}, but not that {no}.]",
+      slots, rng);
+}
+
+std::string draw_rules(const Cast& cast, CounterRng& rng) {
+  using Rules = std::vector<std::string> (*)(const Cast&, CounterRng&);
+  constexpr Rules kThemes[] = {place_rules, trade_rules, nature_rules, word_rules};
+  std::string text;
+  std::vector<std::string> used;
+  for (const std::string& rule : pick(kThemes, rng)(cast, rng)) {
+    bool repeated = false;
+    for (const std::string& before : used) repeated |= before == rule;
+    if (repeated) continue;
+    used.push_back(rule);
+    text += (text.empty() ? "" : " ") + rule;
+  }
+  return text;
+}
+
+}  // namespace altup
