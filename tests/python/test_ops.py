@@ -1,0 +1,97 @@
+"""The operator library alone, as Python's torch sees it: registrations, gradients, torch.compile."""
+import os
+from itertools import product
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def ops(request):
+    """torch.ops.altup, from $ALTUP_OPS_LIBRARY or from the build."""
+    library = os.environ.get("ALTUP_OPS_LIBRARY") or request.getfixturevalue("ops_library")
+    torch.ops.load_library(str(library))
+    return torch.ops.altup
+
+
+def sample(num_blocks, dtype=torch.float32, shape=(2, 3, 8), requires_grad=True):
+    """x, x_tilde, prediction_coefs, correction_coefs; the coefficients are fp32 for narrower activations."""
+    generator = torch.Generator().manual_seed(num_blocks)
+    sums = torch.float64 if dtype == torch.float64 else torch.float32
+    shapes = ((num_blocks, *shape), shape, (num_blocks, num_blocks), (num_blocks,))
+    return tuple(
+        torch.randn(s, generator=generator).to(d).requires_grad_(requires_grad)
+        for s, d in zip(shapes, (dtype, dtype, sums, sums))
+    )
+
+
+def algorithm_1(x, x_tilde, p, g, active_block):
+    predicted = [sum(p[i, j] * x[j] for j in range(len(x))) for i in range(len(x))]
+    innovation = x_tilde - predicted[active_block]
+    return torch.stack([predicted[i] + g[i] * innovation for i in range(len(x))])
+
+
+@pytest.mark.parametrize("num_blocks", [1, 2, 3, 4, 5])
+def test_is_algorithm_1(ops, num_blocks):
+    for active_block in range(num_blocks):
+        inputs = sample(num_blocks, torch.float64)
+        torch.testing.assert_close(
+            ops.update(*inputs, active_block), algorithm_1(*inputs, active_block)
+        )
+
+
+@pytest.mark.parametrize(
+    "num_blocks, dtype", product([2, 3, 5], [torch.float32, torch.float64, torch.bfloat16])
+)
+def test_registrations_are_complete(ops, num_blocks, dtype):
+    inputs = sample(num_blocks, dtype)
+    torch.library.opcheck(ops.update.default, (*inputs, num_blocks - 1))
+    grad = torch.randn_like(inputs[0])
+    torch.library.opcheck(ops.update_backward.default, (grad, *inputs, 0))
+
+
+def test_registrations_hold_for_expanded_and_permuted_states(ops):
+    x, x_tilde, p, g = sample(2)
+    expanded = x_tilde.detach().expand_as(x).requires_grad_()
+    permuted = torch.randn(3, 2, 2, 8).permute(1, 2, 0, 3).requires_grad_()
+    for state in (expanded, permuted):
+        torch.library.opcheck(ops.update.default, (state, x_tilde, p, g, 1))
+
+
+@pytest.mark.parametrize("num_blocks", [1, 2, 4, 5])
+def test_first_and_second_derivatives(ops, num_blocks):
+    inputs = (*sample(num_blocks, torch.float64, (1, 2, 3)), num_blocks - 1)
+    assert torch.autograd.gradcheck(ops.update, inputs)
+    assert torch.autograd.gradgradcheck(ops.update, inputs)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_without_a_graph_break(ops, dynamic):
+    def loss(x, x_tilde, p, g):
+        return ops.update(x, x_tilde.tanh(), p, g, 1).square().sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for shape in ((2, 3, 8), (4, 5, 8)):
+        eager, traced = sample(2, shape=shape), sample(2, shape=shape)
+        expected, actual = loss(*eager), compiled(*traced)
+        torch.testing.assert_close(actual, expected)
+        expected.backward()
+        actual.backward()
+        for a, e in zip(traced, eager):
+            torch.testing.assert_close(a.grad, e.grad)
+
+
+def test_autocast_keeps_the_state_in_fp32(ops):
+    x, x_tilde, p, g = sample(2, requires_grad=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = ops.update(x, x_tilde.bfloat16(), p, g, 0)
+    assert y.dtype == torch.float32
+    assert y.equal(ops.update(x, x_tilde.bfloat16().float(), p, g, 0))
+
+
+def test_errors_name_the_shapes(ops):
+    x, x_tilde, p, g = sample(2)
+    with pytest.raises(RuntimeError, match=r"prediction_coefs \[3, 3\] must be \[K, K\]"):
+        ops.update(x, x_tilde, torch.eye(3), g, 0)
+    with pytest.raises((IndexError, RuntimeError), match=r"active_block must be in \[0, 2\), got 5"):
+        ops.update(x, x_tilde, p, g, 5)
