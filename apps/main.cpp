@@ -1,1 +1,68 @@
-int main() { return 0; }
+// The `altup` program: one thin file per subcommand. What a user can mend is one line on stderr and
+// exit code 2; what fails at run time is one line and 1; a training run that a signal ended after a
+// save is 128 + the signal.
+#include <c10/util/Exception.h>
+
+#include <exception>
+#include <iostream>
+
+#include "altup/util/error.h"
+#include "altup/util/logging.h"
+#include "apps/command.h"
+#include "trainers/runtime.h"
+
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+int fail(int code, const std::string& what) {
+  std::cerr << "error: " << what.substr(0, what.find('\n')) << std::endl;
+  return code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "AltUp: pre-train, fine-tune, evaluate and export T5 models with alternating updates",
+      "altup");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", ALTUP_VERSION);
+  altup::Command command;
+  altup::add_demo(app, command);
+  altup::add_tokenizer(app, command);
+  altup::add_preview(app, command);
+  altup::add_pretrain(app, command);
+  altup::add_finetune(app, command);
+  altup::add_evaluate(app, command);
+  altup::add_score(app, command);
+  altup::add_generate(app, command);
+  altup::add_export(app, command);
+  altup::add_import(app, command);
+  altup::add_convert(app, command);
+  altup::add_bench(app, command);
+  altup::add_info(app, command);
+  altup::add_report(app, command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    return fail(kUsage, std::string(error.what()) + "; see altup --help");
+  }
+  try {
+    altup::set_log_level(altup::parse_log_level(command.log_level));
+    altup::set_up_process(command.threads);
+    return command.action();
+  } catch (const altup::UserError& error) {
+    return fail(kUsage, error.what());
+  } catch (const c10::Error& error) {
+    return fail(kFailed, error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return fail(kFailed, error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run(argc, argv);
+}

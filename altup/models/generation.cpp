@@ -43,6 +43,7 @@ Generation generate_greedy(T5& model, const torch::Tensor& input_ids,
     const auto scores = model->logits(decoded).squeeze(1).narrow(1, 0, valid);  // [B, valid]
     token = scores.argmax(-1, /*keepdim=*/true).masked_fill(finished, kPad);
     produced.push_back(token);
+    if (!config.stop_at_eos) continue;
     finished = finished.logical_or(token == kEos);
     if (finished.all().item<bool>()) break;
   }

@@ -14,6 +14,7 @@ struct GenerationConfig {
   /// Ids from here on are never produced: the rows that pad the embedding past pieces + sentinels.
   /// 0: vocab_size.
   int64_t valid_vocab = 0;
+  bool stop_at_eos = true;  ///< false: always max_new_tokens, for timings
 };
 
 struct Generation {

@@ -34,12 +34,11 @@ double bias_deviation(const T5Config& config) {
 
 // One layer over the state [K, B, T, d]: the layer computes one block, the update moves all of
 // them.
-torch::Tensor run_layer(const torch::nn::ModuleList& updates, int64_t index,
-                        const torch::Tensor& state,
+torch::Tensor run_layer(torch::nn::ModuleList& updates, int64_t index, const torch::Tensor& state,
                         const std::function<torch::Tensor(const torch::Tensor&)>& layer) {
   if (updates->is_empty()) return layer(state[0]).unsqueeze(0);
-  auto* update = updates[static_cast<size_t>(index)]->as<AltUpUpdateImpl>();
-  return update->forward(state, layer(update->active(state)));
+  auto& update = updates->at<AltUpUpdateImpl>(static_cast<size_t>(index));
+  return update.forward(state, layer(update.active(state)));
 }
 
 }  // namespace
@@ -67,7 +66,7 @@ torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::T
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, S, d]
   for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
-    auto* layer = layers[static_cast<size_t>(i)]->as<EncoderLayerImpl>();
+    auto* layer = &layers->at<EncoderLayerImpl>(static_cast<size_t>(i));
     state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
       if (!checkpoint_activations) return layer->forward(x, bias);
       return checkpoint_activation(
@@ -115,7 +114,7 @@ torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::T
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, T, d]
   for (int64_t i = 0; i < config_.num_decoder_layers; ++i) {
-    auto* layer = layers[static_cast<size_t>(i)]->as<DecoderLayerImpl>();
+    auto* layer = &layers->at<DecoderLayerImpl>(static_cast<size_t>(i));
     LayerCache* layer_cache = cache == nullptr ? nullptr : &cache->layers[static_cast<size_t>(i)];
     state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
       if (!checkpoint_activations || cache != nullptr) {

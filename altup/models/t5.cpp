@@ -8,19 +8,18 @@
 
 namespace altup {
 
-T5Impl::T5Impl(const T5Config& config) : config_(config) {
+T5Impl::T5Impl(const T5Config& config, bool initialise) : config_(config) {
   config_.validate();
-  shared = register_module("shared",
-                           torch::nn::Embedding(config_.vocab_size, config_.embedding_width()));
+  const int64_t width = config_.embedding_width();
+  shared = register_module(
+      "shared", torch::nn::Embedding(torch::nn::EmbeddingOptions(config_.vocab_size, width)
+                                         ._weight(torch::empty({config_.vocab_size, width}))));
   encoder = register_module("encoder", Encoder(config_));
   decoder = register_module("decoder", Decoder(config_));
   if (!config_.tie_embeddings) {
-    lm_head = register_module(
-        "lm_head",
-        torch::nn::Linear(
-            torch::nn::LinearOptions(config_.output_width(), config_.vocab_size).bias(false)));
+    lm_head = register_module("lm_head", Linear(config_.output_width(), config_.vocab_size));
   }
-  reset_parameters();
+  if (initialise) reset_parameters();
 }
 
 void T5Impl::reset_parameters() {
@@ -78,8 +77,9 @@ void load_parameters(torch::nn::Module& module, const NamedTensors& tensors,
     if (found == given.end())
       throw UserError(path, str("has no tensor \"", item.key(), "\", which the model needs"));
     if (found->second.sizes() != item.value().sizes()) {
-      throw UserError(path, str("tensor \"", item.key(), "\" has the shape ", found->second.sizes(),
-                                "; the model expects ", item.value().sizes()));
+      throw UserError(
+          path, altup::str("tensor \"", item.key(), "\" has the shape ", found->second.sizes(),
+                           "; the model expects ", item.value().sizes()));
     }
     item.value().copy_(found->second);
     given.erase(found);

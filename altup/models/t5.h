@@ -13,7 +13,8 @@ namespace altup {
 
 class T5Impl : public torch::nn::Module {
  public:
-  explicit T5Impl(const T5Config& config);
+  /// Without `initialise` the weights are left unset, for a model whose weights are loaded or only counted.
+  explicit T5Impl(const T5Config& config, bool initialise = true);
   /// Normal initialisation with the standard deviations of T5 1.1; the head d^-1/2, so that the
   /// first loss is near ln V.
   void reset_parameters();
@@ -38,7 +39,7 @@ class T5Impl : public torch::nn::Module {
   torch::nn::Embedding shared{nullptr};
   Encoder encoder{nullptr};
   Decoder decoder{nullptr};
-  torch::nn::Linear lm_head{nullptr};  ///< empty where the embeddings are tied
+  Linear lm_head{nullptr};  ///< empty where the embeddings are tied
 
  private:
   T5Config config_;

@@ -4,14 +4,6 @@
 #include <cmath>
 
 namespace altup {
-namespace {
-
-torch::nn::Linear make_projection(int64_t in, int64_t out) {
-  return torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(false));
-}
-
-}  // namespace
-
 void AttentionCache::append(const torch::Tensor& new_keys, const torch::Tensor& new_values) {
   const int64_t needed = length + new_keys.size(2);
   const int64_t capacity = keys.defined() ? keys.size(2) : 0;
@@ -40,10 +32,10 @@ torch::Tensor mask_to_bias(const torch::Tensor& mask, torch::ScalarType dtype) {
 
 AttentionImpl::AttentionImpl(const AttentionConfig& config) : config_(config) {
   const int64_t inner = config.num_heads * config.d_kv;
-  q = register_module("q", make_projection(config.d_model, inner));
-  k = register_module("k", make_projection(config.memory_width, inner));
-  v = register_module("v", make_projection(config.memory_width, inner));
-  o = register_module("o", make_projection(inner, config.d_model));
+  q = register_module("q", Linear(config.d_model, inner));
+  k = register_module("k", Linear(config.memory_width, inner));
+  v = register_module("v", Linear(config.memory_width, inner));
+  o = register_module("o", Linear(inner, config.d_model));
 }
 
 void AttentionImpl::reset_parameters() {

@@ -7,6 +7,8 @@
 
 #include <vector>
 
+#include "altup/modules/linear.h"
+
 namespace altup {
 
 struct AttentionConfig {
@@ -68,7 +70,7 @@ class AttentionImpl : public torch::nn::Module {
   torch::Tensor cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
                                 const torch::Tensor& bias, AttentionCache* cache = nullptr);
 
-  torch::nn::Linear q{nullptr}, k{nullptr}, v{nullptr}, o{nullptr};
+  Linear q{nullptr}, k{nullptr}, v{nullptr}, o{nullptr};
 
  private:
   torch::Tensor split_heads(

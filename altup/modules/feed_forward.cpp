@@ -5,17 +5,13 @@
 namespace altup {
 
 FeedForwardImpl::FeedForwardImpl(const FeedForwardConfig& config) : config_(config) {
-  const auto widen = [&] {
-    return torch::nn::Linear(torch::nn::LinearOptions(config.d_model, config.d_ff).bias(false));
-  };
   if (config.gated_gelu) {
-    wi_0 = register_module("wi_0", widen());
-    wi_1 = register_module("wi_1", widen());
+    wi_0 = register_module("wi_0", Linear(config.d_model, config.d_ff));
+    wi_1 = register_module("wi_1", Linear(config.d_model, config.d_ff));
   } else {
-    wi = register_module("wi", widen());
+    wi = register_module("wi", Linear(config.d_model, config.d_ff));
   }
-  wo = register_module(
-      "wo", torch::nn::Linear(torch::nn::LinearOptions(config.d_ff, config.d_model).bias(false)));
+  wo = register_module("wo", Linear(config.d_ff, config.d_model));
 }
 
 void FeedForwardImpl::reset_parameters() {

@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+#include "altup/modules/linear.h"
+
 namespace altup {
 
 struct FeedForwardConfig {
@@ -21,9 +23,9 @@ class FeedForwardImpl : public torch::nn::Module {
   /// [..., d_model] -> [..., d_model]
   torch::Tensor forward(const torch::Tensor& x);
 
-  torch::nn::Linear wi_0{nullptr}, wi_1{nullptr};  ///< gated
-  torch::nn::Linear wi{nullptr};                   ///< relu
-  torch::nn::Linear wo{nullptr};
+  Linear wi_0{nullptr}, wi_1{nullptr};  ///< gated
+  Linear wi{nullptr};                   ///< relu
+  Linear wo{nullptr};
 
  private:
   FeedForwardConfig config_;

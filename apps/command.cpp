@@ -1,0 +1,62 @@
+#include "apps/command.h"
+
+#include <ATen/Parallel.h>
+
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "altup/ops/ops.h"
+#include "altup/util/error.h"
+#include "altup/util/files.h"
+
+namespace altup {
+
+CLI::App* add_command(CLI::App& app, Command& command, const std::string& name,
+                      const std::string& help) {
+  auto* sub = app.add_subcommand(name, help);
+  sub->add_option("--json", command.json,
+                  "Write the figures as JSON to FILE, or to standard output (-)")
+      ->type_name("FILE|-");
+  sub->add_option("--threads", command.threads,
+                  "Threads of one operator (0: as many as the machine has)")
+      ->check(CLI::Range(0, 4096));
+  sub->add_option("--seed", command.seed, "Overrides train.seed")->check(CLI::NonNegativeNumber);
+  sub->add_option("--log-level", command.log_level, "debug, info, warning, error or off")
+      ->capture_default_str();
+  return sub;
+}
+
+void add_run_options(CLI::App& command, RunOptions& options, bool required) {
+  auto* config = command.add_option("--config", options.files, "TOML files; later ones override")
+                     ->type_name("FILE");
+  if (required) config->required();
+  command.add_option("--set", options.overrides, "Override one key, as in --set train.steps=100")
+      ->type_name("KEY.PATH=VALUE");
+}
+
+RunConfig read_run(const RunOptions& options, const Command& command) {
+  auto overrides = options.overrides;
+  if (command.seed >= 0) overrides.push_back("train.seed=" + std::to_string(command.seed));
+  if (command.threads > 0)
+    overrides.push_back("runtime.threads=" + std::to_string(command.threads));
+  const auto config = load_run_config(options.files, overrides);
+  if (config.runtime.threads > 0) at::set_num_threads(static_cast<int>(config.runtime.threads));
+  set_use_reference_kernels(config.runtime.kernels == Kernels::kReference);
+  return config;
+}
+
+void write_json(const Command& command, const nlohmann::json& figures, bool default_stdout) {
+  const std::string text =
+      figures.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  if (command.json == "-" || (command.json.empty() && default_stdout)) {
+    std::cout << text << std::flush;
+  } else if (!command.json.empty()) {
+    const auto parent = std::filesystem::absolute(command.json).parent_path();
+    if (!std::filesystem::is_directory(parent))
+      throw UserError(parent.string(), "is no directory; --json expects one");
+    write_file_atomic(command.json, text);
+  }
+}
+
+}  // namespace altup

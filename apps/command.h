@@ -1,0 +1,58 @@
+// What the subcommands share: their common options, figures as JSON, and how a run is read.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "trainers/run_config.h"
+
+namespace altup {
+
+/// Options that every command takes, and the action that parsing chose.
+struct Command {
+  std::string json;     ///< --json: a file, "-" for standard output, or "" for none
+  int64_t threads = 0;  ///< --threads
+  int64_t seed = -1;    ///< --seed; -1: the config's
+  std::string log_level = "info";
+  std::function<int()> action;  ///< returns the exit code
+};
+
+/// --config FILE… and --set key=value… of the run commands.
+struct RunOptions {
+  std::vector<std::filesystem::path> files;
+  std::vector<std::string> overrides;
+};
+
+/// A subcommand with the common options.
+CLI::App* add_command(CLI::App& app, Command& command, const std::string& name,
+                      const std::string& help);
+void add_run_options(CLI::App& command, RunOptions& options, bool required);
+
+/// Reads the run, with --seed and --threads on top, and applies [runtime].
+RunConfig read_run(const RunOptions& options, const Command& command);
+
+/// Writes the figures where --json asks for them. `default_stdout`: to standard output, also
+/// unasked.
+void write_json(const Command& command, const nlohmann::json& figures, bool default_stdout = false);
+
+void add_bench(CLI::App& app, Command& command);
+void add_convert(CLI::App& app, Command& command);
+void add_demo(CLI::App& app, Command& command);
+void add_evaluate(CLI::App& app, Command& command);
+void add_export(CLI::App& app, Command& command);
+void add_finetune(CLI::App& app, Command& command);
+void add_generate(CLI::App& app, Command& command);
+void add_import(CLI::App& app, Command& command);
+void add_info(CLI::App& app, Command& command);
+void add_pretrain(CLI::App& app, Command& command);
+void add_preview(CLI::App& app, Command& command);
+void add_report(CLI::App& app, Command& command);
+void add_score(CLI::App& app, Command& command);
+void add_tokenizer(CLI::App& app, Command& command);
+
+}  // namespace altup

@@ -1,0 +1,100 @@
+// altup tokenizer train | encode | decode.
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "altup/data/tokenizer.h"
+#include "altup/util/error.h"
+#include "altup/util/files.h"
+#include "altup/util/logging.h"
+#include "apps/command.h"
+
+namespace altup {
+namespace {
+
+struct Options {
+  std::vector<std::string> inputs;
+  int64_t vocab_size = 32000;
+  std::string output;
+  std::string model;
+  int64_t sentinels = 100;
+};
+
+int train(const Options& options, const Command& command) {
+  TokenizerTraining training{.inputs = {}, .vocab_size = options.vocab_size};
+  if (command.seed >= 0) training.seed = static_cast<uint64_t>(command.seed);
+  for (const auto& pattern : options.inputs) {
+    for (auto& path : expand_glob(pattern)) training.inputs.push_back(std::move(path));
+  }
+  train_tokenizer(training, options.output);
+  const auto model = std::filesystem::path(options.output) / "spiece.model";
+  log_info("wrote ", model.string());
+  write_json(command, {{"model", model.string()}, {"pieces", options.vocab_size}});
+  return 0;
+}
+
+int encode(const Options& options) {
+  const Tokenizer tokenizer(options.model, options.sentinels);
+  for (std::string line; std::getline(std::cin, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    auto ids = tokenizer.encode(line);
+    ids.push_back(Tokenizer::kEos);
+    std::cout << nlohmann::json(ids).dump() << "\n";
+  }
+  return 0;
+}
+
+int decode(const Options& options) {
+  const Tokenizer tokenizer(options.model, options.sentinels);
+  int64_t line_number = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    ++line_number;
+    std::vector<int32_t> ids;
+    try {
+      ids = nlohmann::json::parse(line).get<std::vector<int32_t>>();
+    } catch (const nlohmann::json::exception&) {
+      throw UserError("standard input", line_number,
+                      "is no JSON array of ids; expected one a line, as [37, 1712, 1]");
+    }
+    std::cout << tokenizer.decode(ids) << "\n";
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_tokenizer(CLI::App& app, Command& command) {
+  auto options = std::make_shared<Options>();
+  auto* tokenizer = app.add_subcommand("tokenizer", "SentencePiece: train, encode, decode");
+  tokenizer->require_subcommand(1);
+
+  auto* training = add_command(*tokenizer, command, "train", "Train a vocabulary with T5's ids");
+  training->add_option("--input", options->inputs, "Text or JSON lines, also gzipped; patterns")
+      ->required();
+  training->add_option("--vocab-size", options->vocab_size, "Pieces, without the sentinels")
+      ->capture_default_str()
+      ->check(CLI::Range(8, 1 << 24));
+  training->add_option("--output", options->output, "Directory for spiece.model")
+      ->required()
+      ->type_name("DIR");
+  training->callback([options, &command] {
+    command.action = [options, &command] { return train(*options, command); };
+  });
+
+  const auto add_model = [&](CLI::App* sub) {
+    sub->add_option("--model", options->model, "SentencePiece file")->required()->type_name("FILE");
+    sub->add_option("--sentinels", options->sentinels, "Extra ids")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 10000));
+  };
+  auto* encoding = add_command(*tokenizer, command, "encode",
+                               "Lines of text to lines of JSON ids, eos included");
+  add_model(encoding);
+  encoding->callback(
+      [options, &command] { command.action = [options] { return encode(*options); }; });
+  auto* decoding = add_command(*tokenizer, command, "decode", "Lines of JSON ids to lines of text");
+  add_model(decoding);
+  decoding->callback(
+      [options, &command] { command.action = [options] { return decode(*options); }; });
+}
+
+}  // namespace altup

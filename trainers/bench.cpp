@@ -1,0 +1,170 @@
+#include "trainers/bench.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+
+#include "altup/models/generation.h"
+#include "altup/models/model_size.h"
+#include "altup/ops/ops.h"
+#include "altup/optim/optimizer.h"
+#include "altup/util/text.h"
+#include "trainers/runtime.h"
+#include "trainers/train_step.h"
+
+namespace altup {
+namespace {
+
+double seconds_of(const std::function<void()>& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Timing summarise(std::vector<double> seconds) {
+  if (seconds.empty()) return {};
+  std::sort(seconds.begin(), seconds.end());
+  return {seconds[seconds.size() / 2], seconds.front()};
+}
+
+// Runs both bodies once to warm up, then `repeats` times in turn.
+std::pair<Timing, Timing> interleave(int64_t repeats, const std::function<void()>& first,
+                                     const std::function<void()>& second) {
+  std::vector<double> first_seconds;
+  std::vector<double> second_seconds;
+  for (int64_t i = -1; i < repeats; ++i) {
+    const double a = seconds_of(first);
+    const double b = second ? seconds_of(second) : 0.0;
+    if (i < 0) continue;
+    first_seconds.push_back(a);
+    if (second) second_seconds.push_back(b);
+  }
+  return {summarise(first_seconds), summarise(second_seconds)};
+}
+
+class ReferenceKernels {
+ public:
+  ReferenceKernels() : before_(use_reference_kernels()) { set_use_reference_kernels(true); }
+  ~ReferenceKernels() { set_use_reference_kernels(before_); }
+  ReferenceKernels(const ReferenceKernels&) = delete;
+  ReferenceKernels& operator=(const ReferenceKernels&) = delete;
+
+ private:
+  bool before_;
+};
+
+Batch random_batch(int64_t size, int64_t input_length, int64_t target_length, int64_t vocab_size) {
+  CounterRng rng(1);
+  const auto ids = [&](int64_t length) {
+    constexpr int64_t kFirstPiece = 3;  // after pad, eos and unk
+    std::vector<int32_t> row(static_cast<size_t>(length));
+    for (auto& id : row) {
+      id = static_cast<int32_t>(kFirstPiece + static_cast<int64_t>(rng.below(static_cast<uint64_t>(
+                                                  vocab_size - kFirstPiece))));
+    }
+    return row;
+  };
+  std::vector<Example> examples;
+  for (int64_t i = 0; i < size; ++i) examples.push_back({ids(input_length), ids(target_length)});
+  return collate(examples);
+}
+
+}  // namespace
+
+StepBench bench_step(const RunConfig& config, int64_t steps) {
+  const auto device = default_device();
+  torch::manual_seed(config.train.seed);
+  T5 model(config.model);
+  model->to(device);
+  model->set_activation_checkpointing(config.train.activation_checkpointing);
+  const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
+  const auto corruption = config.data.corruption();
+  const int64_t target_length = config.data.target_length > 0
+                                    ? config.data.target_length
+                                    : chunk_for_input(config.data.input_length, corruption).target;
+  const Batch batch = random_batch(config.train.batch_size, config.data.input_length, target_length,
+                                   config.model.vocab_size);
+
+  StepBench result;
+  result.steps = steps;
+  result.precision = resolve_precision(config.train.precision, device);
+  int64_t step = 0;
+  const auto run = [&] {
+    train_step(model, config.model.vocab_size, *optimizer, batch, ++step, config, result.precision);
+  };
+  const auto run_reference = [&] {
+    const ReferenceKernels reference;
+    run();
+  };
+  const bool has_kernels = config.model.num_blocks() > 1 && !use_reference_kernels();
+  std::tie(result.fused, result.reference) =
+      interleave(steps, run, has_kernels ? std::function<void()>(run_reference) : nullptr);
+  result.tokens = batch.input_tokens() + batch.target_tokens();
+  result.flops =
+      static_cast<double>(batch.size) *
+      count_flops(config.model, config.data.input_length, target_length).forward_backward;
+  result.parameters = count_parameters(config.model).total;
+  result.peak_memory_mib = peak_memory_mib();
+  return result;
+}
+
+GenerateBench bench_generate(T5& model, int64_t batch_size, int64_t input_length,
+                             int64_t new_tokens, Precision precision, int64_t repeats) {
+  torch::NoGradGuard no_grad;
+  model->eval();
+  const auto device = model->shared->weight.device();
+  AutocastGuard autocast(precision, device);
+  const auto inputs = torch::randint(3, model->config().vocab_size, {batch_size, input_length},
+                                     torch::TensorOptions().dtype(torch::kInt64).device(device));
+  const auto cached = [&] {
+    generate_greedy(model, inputs, {}, {.max_new_tokens = new_tokens, .stop_at_eos = false});
+  };
+  const auto uncached = [&] {
+    const auto memory = model->encode(inputs, {});
+    auto ids = torch::zeros({batch_size, 1}, inputs.options());
+    for (int64_t i = 0; i < new_tokens; ++i) {
+      const auto decoded = model->decode(ids, memory, {});
+      ids = torch::cat({ids, model->logits(decoded.narrow(1, i, 1)).argmax(-1)}, 1);
+    }
+  };
+  GenerateBench result;
+  std::tie(result.cached, result.uncached) = interleave(repeats, cached, uncached);
+  result.tokens = batch_size * new_tokens;
+  return result;
+}
+
+std::vector<OpBench> bench_ops(int64_t repeats) {
+  std::vector<OpBench> results;
+  for (const auto dtype : {torch::kFloat, torch::kBFloat16}) {
+    for (const int64_t blocks : {2, 4}) {
+      const auto x = torch::randn({blocks, 8, 512, 512}).to(dtype).requires_grad_();
+      const auto x_tilde = torch::randn({8, 512, 512}).to(dtype).requires_grad_();
+      const auto p = torch::eye(blocks).requires_grad_();
+      const auto g = torch::ones({blocks}).requires_grad_();
+      const auto gradient = torch::randn_like(x);
+      const auto forward = [&] {
+        torch::NoGradGuard no_grad;
+        update(x, x_tilde, p, g, 0);
+      };
+      const auto both = [&] {
+        torch::autograd::grad({update(x, x_tilde, p, g, 0)}, {x, x_tilde, p, g}, {gradient});
+      };
+      const std::string shape =
+          altup::str(" K=", blocks, dtype == torch::kFloat ? " fp32" : " bf16", " [", blocks,
+                     ", 8, 512, 512]");
+      const auto measure = [&](const std::string& what, const std::function<void()>& body) {
+        OpBench result{.name = "update " + what + shape, .fused = {}, .reference = {}};
+        std::tie(result.fused, result.reference) = interleave(repeats, body, [&] {
+          const ReferenceKernels reference;
+          body();
+        });
+        results.push_back(result);
+      };
+      measure("forward", forward);
+      measure("forward+backward", both);
+    }
+  }
+  return results;
+}
+
+}  // namespace altup

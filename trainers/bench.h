@@ -1,0 +1,52 @@
+// Timings of the parts that decide speed, each beside its reference path, interleaved in one run:
+// what counts is the ratio, since absolute times move by a fifth from one run to the next.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "altup/models/t5.h"
+#include "trainers/run_config.h"
+
+namespace altup {
+
+struct Timing {
+  double median = 0.0;  ///< seconds
+  double minimum = 0.0;
+};
+
+struct StepBench {
+  int64_t steps = 0;
+  Timing fused;
+  Timing reference;    ///< the same step on the reference kernels; not measured (0) where there is
+                       ///< none to replace
+  int64_t tokens = 0;  ///< encoder + decoder tokens of a step
+  double flops = 0.0;  ///< matrix products of a step, forward and backward
+  double peak_memory_mib = 0.0;
+  int64_t parameters = 0;
+  Precision precision = Precision::kFp32;
+};
+
+/// Whole training steps (forward, backward, optimiser) on random ids of the config's sizes.
+StepBench bench_step(const RunConfig& config, int64_t steps);
+
+struct GenerateBench {
+  Timing cached;
+  Timing uncached;  ///< without the key-value cache: every token runs over the whole prefix again
+  int64_t tokens = 0;
+};
+
+/// Greedy decoding of `new_tokens` tokens from random inputs; eos does not stop it.
+GenerateBench bench_generate(T5& model, int64_t batch_size, int64_t input_length,
+                             int64_t new_tokens, Precision precision, int64_t repeats);
+
+struct OpBench {
+  std::string name;  ///< as "update forward+backward K=2 fp32 [2, 8, 512, 512]"
+  Timing fused;
+  Timing reference;
+};
+
+std::vector<OpBench> bench_ops(int64_t repeats);
+
+}  // namespace altup

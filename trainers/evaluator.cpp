@@ -1,0 +1,87 @@
+#include "trainers/evaluator.h"
+
+#include <nlohmann/json.hpp>
+
+#include "altup/modules/cross_entropy.h"
+#include "altup/util/files.h"
+#include "altup/util/logging.h"
+#include "trainers/batch_tensors.h"
+
+namespace altup {
+
+torch::Tensor span_weights(const torch::Tensor& targets, const torch::Tensor& weights,
+                           int64_t pieces) {
+  return weights * (targets != Tokenizer::kEos).logical_and(targets < pieces).to(torch::kFloat);
+}
+
+LossEvaluation evaluate_loss(T5& model, const Tokenizer& tokenizer,
+                             const std::vector<Batch>& batches, Precision precision) {
+  torch::NoGradGuard no_grad;
+  const bool was_training = model->is_training();
+  model->eval();
+  const auto device = model->shared->weight.device();
+  AutocastGuard autocast(precision, device);
+  double nll = 0.0;
+  double correct = 0.0;
+  double span_tokens = 0.0;
+  LossEvaluation result;
+  for (const auto& batch : batches) {
+    const auto tensors = to_tensors(batch, 0, batch.size, device);
+    const auto logits =
+        model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids).flatten(0, 1);
+    nll += cross_entropy_sum(logits, tensors.targets, tensors.weights, {}).nll.item<double>();
+    const auto counted = span_weights(tensors.targets, tensors.weights, tokenizer.pieces());
+    correct += (counted * (logits.argmax(-1) == tensors.targets)).sum().item<double>();
+    span_tokens += counted.sum().item<double>();
+    result.target_tokens += tensors.target_tokens;
+  }
+  model->train(was_training);
+  if (result.target_tokens > 0) result.loss = nll / static_cast<double>(result.target_tokens);
+  if (span_tokens > 0) result.accuracy = 100.0 * correct / span_tokens;
+  return result;
+}
+
+TaskEvaluation evaluate_task(T5& model, const Tokenizer& tokenizer, const Task& task,
+                             const std::vector<TaskExample>& examples,
+                             const TextGenerationConfig& config) {
+  std::vector<std::string> inputs;
+  inputs.reserve(examples.size());
+  bool labelled = !examples.empty();
+  for (const auto& example : examples) {
+    inputs.push_back(example.input);
+    labelled = labelled && !example.references.empty();
+  }
+  TaskEvaluation evaluation;
+  evaluation.task = task.name;
+  evaluation.examples = static_cast<int64_t>(examples.size());
+  evaluation.generation = generate_texts(model, tokenizer, inputs, config);
+  for (size_t i = 0; i < examples.size(); ++i) {
+    evaluation.predictions.push_back(task.postprocess(evaluation.generation.texts[i], examples[i]));
+  }
+  if (labelled) evaluation.metrics = task.score(evaluation.predictions, examples);
+  if (evaluation.generation.truncated_outputs > 0) {
+    log_info(task.name, ": ", evaluation.generation.truncated_outputs, " of ", examples.size(),
+             " answers were cut at ", config.max_new_tokens, " tokens before eos");
+  }
+  if (evaluation.generation.truncated_inputs > 0) {
+    log_info(task.name, ": ", evaluation.generation.truncated_inputs, " of ", examples.size(),
+             " inputs were cut to ", config.input_length, " tokens");
+  }
+  return evaluation;
+}
+
+void write_answers(const std::filesystem::path& path, const TaskEvaluation& evaluation,
+                   const std::vector<TaskExample>& examples) {
+  std::string lines;
+  for (size_t i = 0; i < examples.size(); ++i) {
+    const nlohmann::json line = {{"id", examples[i].id},
+                                 {"input", examples[i].input},
+                                 {"output", evaluation.generation.texts[i]},
+                                 {"prediction", evaluation.predictions[i]},
+                                 {"references", examples[i].references}};
+    lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  }
+  write_file_atomic(path, lines);
+}
+
+}  // namespace altup

@@ -1,0 +1,220 @@
+// The loop that pre-training and fine-tuning share: step, log, evaluate, save.
+#include <chrono>
+#include <cmath>
+
+#include "altup/checkpoint/directory.h"
+#include "altup/util/error.h"
+#include "altup/util/files.h"
+#include "altup/util/logging.h"
+#include "trainers/checkpoint_io.h"
+#include "trainers/runtime.h"
+#include "trainers/train_step.h"
+#include "trainers/training.h"
+
+namespace altup {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// Sums over the steps since the last log line.
+struct Interval {
+  double loss = 0.0;
+  double correct = 0.0;
+  double span_tokens = 0.0;
+  int64_t target_tokens = 0;
+  int64_t tokens = 0;
+  double seconds = 0.0;
+  StepResult last;
+
+  void add(const StepResult& step, double step_seconds) {
+    loss += step.loss * static_cast<double>(step.target_tokens);
+    correct += step.correct;
+    span_tokens += step.span_tokens;
+    target_tokens += step.target_tokens;
+    tokens += step.tokens;
+    seconds += step_seconds;
+    last = step;
+  }
+
+  MetricRecord record(const TrainState& state) const {
+    MetricRecord record{.step = state.step, .split = "train", .values = {}};
+    record.values = {{"loss", loss / static_cast<double>(target_tokens)},
+                     {"accuracy", span_tokens > 0 ? 100.0 * correct / span_tokens : 0.0},
+                     {"tokens", static_cast<double>(state.tokens)},
+                     {"tokens_per_second", static_cast<double>(tokens) / seconds},
+                     {"learning_rate", last.learning_rate},
+                     {"gradient_norm", last.gradient_norm},
+                     {"seconds", state.seconds},
+                     {"peak_memory_mib", peak_memory_mib()}};
+    return record;
+  }
+};
+
+class Loop {
+ public:
+  explicit Loop(TrainingRun& run)
+      : run_(run),
+        train_(run.config.train),
+        device_(run.model->shared->weight.device()),
+        precision_(resolve_precision(run.config.train.precision, device_)),
+        optimizer_(make_optimizer(run.config.optimizer, named_parameters(*run.model))) {}
+
+  TrainingResult run() {
+    start();
+    while (running()) {
+      step();
+      log();
+      evaluate();
+      save();
+    }
+    return finish();
+  }
+
+ private:
+  void start() {
+    restore();
+    fs::create_directories(run_.output);
+    log_to_file(run_.output / "log.txt");
+    write_file_atomic(run_.output / "config.toml", to_toml(run_.config));
+    sinks_.push_back(make_console_sink(train_.steps));
+    sinks_.push_back(make_json_sink(run_.output / "metrics.jsonl", state_.step));
+    sinks_.push_back(make_tensorboard_sink(run_.output / "tensorboard"));
+    run_.model->set_activation_checkpointing(train_.activation_checkpointing);
+    int64_t parameters = 0;
+    for (const auto& parameter : run_.model->parameters()) parameters += parameter.numel();
+    log_info(thousands(parameters), " parameters, ", enum_name(precision_), " on ", device_.str(),
+             ", ", at::get_num_threads(), " threads; ",
+             state_.step > 0 ? "going on after step " : "starting at step ", state_.step, " of ",
+             train_.steps);
+  }
+
+  void restore() {
+    const fs::path checkpoints = run_.output / "checkpoints";
+    const auto found = latest_checkpoint(checkpoints);
+    if (!found) {
+      if (run_.resume == Resume::kMust) {
+        throw UserError(checkpoints.string(), "holds no checkpoint; --resume must expects one");
+      }
+      state_.data = run_.source->state();
+      return;
+    }
+    if (run_.resume == Resume::kNever) {
+      throw UserError(
+          checkpoints.string(),
+          "already holds checkpoints; expected an empty run directory with --resume never");
+    }
+    state_ = load_training(*found, run_.model, *optimizer_);
+    run_.source->restore(state_.data);
+    saved_step_ = state_.step;
+  }
+
+  bool running() const { return state_.step < train_.steps && signals_.received() == 0; }
+
+  void step() {
+    const Stopwatch watch;  // includes the wait for data, which should be none
+    const Batch batch = run_.source->next();
+    const auto result = train_step(run_.model, run_.tokenizer->pieces(), *optimizer_, batch,
+                                   state_.step + 1, run_.config, precision_);
+    const double seconds = watch.seconds();
+    ++state_.step;
+    state_.tokens += result.tokens;
+    state_.seconds += seconds;
+    state_.data = run_.source->state();
+    session_tokens_ += result.tokens;
+    session_seconds_ += seconds;
+    interval_.add(result, seconds);
+  }
+
+  bool due(int64_t every) const {
+    return state_.step == train_.steps || (every > 0 && state_.step % every == 0);
+  }
+
+  void log() {
+    if (!due(train_.log_every)) return;
+    write(interval_.record(state_));
+    interval_ = Interval();
+  }
+
+  void evaluate() {
+    if (!run_.evaluate || !due(train_.evaluate_every)) return;
+    evaluation_ = run_.evaluate();
+    for (auto& record : evaluation_) {
+      record.step = state_.step;
+      record.values["tokens"] = static_cast<double>(state_.tokens);
+      record.values["seconds"] = state_.seconds;
+      write(record);
+    }
+    if (evaluation_.empty()) return;
+    const auto value = evaluation_.front().values.find(run_.best_metric);
+    if (value == evaluation_.front().values.end()) return;
+    if (!state_.best ||
+        (run_.higher_is_better ? value->second > *state_.best : value->second < *state_.best)) {
+      state_.best = value->second;
+      state_.best_step = state_.step;
+    }
+  }
+
+  void save() {
+    // A better model than any before is kept, too; so is the one that a signal interrupts.
+    const bool is_best = state_.best_step == state_.step && state_.best.has_value();
+    if (!due(train_.save_every) && !is_best && signals_.received() == 0) return;
+    if (saved_step_ == state_.step) return;
+    save_checkpoint(run_.output, run_.config, run_.model, *run_.tokenizer, *optimizer_, state_,
+                    is_best);
+    saved_step_ = state_.step;
+  }
+
+  void write(const MetricRecord& record) {
+    for (const auto& sink : sinks_) sink->write(record);
+  }
+
+  TrainingResult finish() {
+    const int signal = signals_.received();
+    if (signal != 0) {
+      if (saved_step_ != state_.step) save();
+      log_warning("signal ", signal, ": saved at step ", state_.step,
+                  "; run the same command again to go on");
+    }
+    TrainingResult result{.step = state_.step,
+                          .signal = signal,
+                          .seconds = state_.seconds,
+                          .tokens_per_second = 0.0,
+                          .evaluation = evaluation_};
+    if (session_seconds_ > 0)
+      result.tokens_per_second = static_cast<double>(session_tokens_) / session_seconds_;
+    return result;
+  }
+
+  TrainingRun& run_;
+  const TrainConfig& train_;
+  torch::Device device_;
+  Precision precision_;
+  std::unique_ptr<Optimizer> optimizer_;
+  TrainState state_;
+  SignalWatch signals_;
+  std::vector<std::unique_ptr<MetricSink>> sinks_;
+  Interval interval_;
+  std::vector<MetricRecord> evaluation_;
+  int64_t saved_step_ = -1;
+  int64_t session_tokens_ = 0;
+  double session_seconds_ = 0.0;
+};
+
+}  // namespace
+
+TrainingResult run_training(TrainingRun& run) {
+  return Loop(run).run();
+}
+
+}  // namespace altup

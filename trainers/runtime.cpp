@@ -1,0 +1,105 @@
+#include "trainers/runtime.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <sys/resource.h>
+
+#include <csignal>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+namespace altup {
+
+void set_up_process(int64_t threads) {
+  // Before the first parallel region: worker threads inherit the floating-point mode of the thread
+  // that makes them.
+  at::globalContext().setFlushDenormal(true);
+#if defined(__GLIBC__)
+  // By default glibc maps every large tensor afresh and gives it back; the page faults cost as much
+  // as the arithmetic.
+  constexpr int kKeep = 1 << 30;
+  mallopt(M_MMAP_THRESHOLD, kKeep);
+  mallopt(M_TRIM_THRESHOLD, kKeep);
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
+  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+}
+
+at::Device default_device() {
+  return at::hasCUDA() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+}
+
+namespace {
+
+// Every processor with AMX has AVX-512 bf16 too. Elsewhere bf16 is emulated, and slower than fp32.
+bool has_bf16_instructions() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+Precision resolve_precision(Precision precision, const at::Device& device) {
+  if (precision != Precision::kAuto) return precision;
+  if (device.is_cuda()) return Precision::kBf16;
+  return has_bf16_instructions() ? Precision::kBf16 : Precision::kFp32;
+}
+
+AutocastGuard::AutocastGuard(Precision precision, const at::Device& device)
+    : device_(device.type()),
+      was_enabled_(at::autocast::is_autocast_enabled(device.type())),
+      old_dtype_(at::autocast::get_autocast_dtype(device.type())) {
+  at::autocast::set_autocast_enabled(device_, precision == Precision::kBf16);
+  at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+  at::autocast::increment_nesting();
+}
+
+AutocastGuard::~AutocastGuard() {
+  if (at::autocast::decrement_nesting() == 0)
+    at::autocast::clear_cache();  // the bf16 copies of the weights
+  at::autocast::set_autocast_enabled(device_, was_enabled_);
+  at::autocast::set_autocast_dtype(device_, old_dtype_);
+}
+
+double peak_memory_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+namespace {
+
+volatile std::sig_atomic_t received_signal = 0;
+
+void note_signal(int signal) {
+  if (received_signal == signal) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  received_signal = signal;
+}
+
+}  // namespace
+
+SignalWatch::SignalWatch() {
+  received_signal = 0;
+  std::signal(SIGINT, note_signal);
+  std::signal(SIGTERM, note_signal);
+}
+
+SignalWatch::~SignalWatch() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+int SignalWatch::received() const {
+  return received_signal;
+}
+
+}  // namespace altup

@@ -1,0 +1,108 @@
+#include "trainers/train_step.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "altup/modules/cross_entropy.h"
+#include "altup/util/random.h"
+#include "altup/util/text.h"
+#include "trainers/batch_tensors.h"
+#include "trainers/evaluator.h"
+#include "trainers/runtime.h"
+
+namespace altup {
+namespace {
+
+// Dropout of a step is a function of (seed, step), so a resumed run needs no random state.
+void seed_dropout(int64_t seed, int64_t step) {
+  constexpr uint64_t kDropoutStream = 0xD209;
+  torch::manual_seed(
+      CounterRng(static_cast<uint64_t>(seed), kDropoutStream, static_cast<uint64_t>(step))
+          .next_u64() >>
+      1);
+}
+
+double gradient_norm(const std::vector<torch::Tensor>& parameters) {
+  double sum = 0.0;
+  for (const auto& parameter : parameters) {
+    if (!parameter.grad().defined()) continue;
+    const double norm = torch::linalg_vector_norm(parameter.grad()).item<double>();
+    sum += norm * norm;
+  }
+  return std::sqrt(sum);
+}
+
+[[noreturn]] void report_not_finite(T5& model, int64_t step, double loss) {
+  std::string where = "the activations";
+  for (const auto& item : model->named_parameters()) {
+    const auto bad = [](const torch::Tensor& t) {
+      return t.defined() && !torch::isfinite(t).all().item<bool>();
+    };
+    if (bad(item.value())) {
+      where = str("the parameter ", item.key());
+      break;
+    }
+    if (bad(item.value().grad())) {
+      where = str("the gradient of ", item.key());
+      break;
+    }
+  }
+  throw std::runtime_error(
+      str("step ", step, ": the loss is ", loss, "; the first place that is not finite is ", where,
+          ". Earlier checkpoints are kept; a lower learning rate, warm-up or train.gradient_clip "
+          "may help"));
+}
+
+}  // namespace
+
+StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Batch& batch,
+                      int64_t step, const RunConfig& config, Precision precision) {
+  const auto device = model->shared->weight.device();
+  const int64_t micro =
+      config.train.micro_batch_size > 0 ? config.train.micro_batch_size : batch.size;
+  const CrossEntropyConfig loss_config{.z_loss = config.train.z_loss,
+                                       .label_smoothing = config.train.label_smoothing};
+  StepResult result;
+  result.target_tokens = batch.target_tokens();
+  result.tokens = batch.input_tokens() + result.target_tokens;
+  result.learning_rate = learning_rate_at(config.optimizer.schedule, config.optimizer.learning_rate,
+                                          step, config.optimizer.warmup_steps, config.train.steps);
+
+  seed_dropout(config.train.seed, step);
+  model->train();
+  const double scale = 1.0 / static_cast<double>(result.target_tokens);
+  for (int64_t first = 0; first < batch.size; first += micro) {
+    const auto tensors = to_tensors(batch, first, std::min(micro, batch.size - first), device);
+    CrossEntropySum sum;
+    {
+      AutocastGuard autocast(precision, device);
+      const auto logits =
+          model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids).flatten(0, 1);
+      sum = cross_entropy_sum(logits, tensors.targets, tensors.weights, loss_config);
+      torch::NoGradGuard no_grad;
+      const auto counted = span_weights(tensors.targets, tensors.weights, pieces);
+      result.correct += (counted * (logits.argmax(-1) == tensors.targets)).sum().item<double>();
+      result.span_tokens += counted.sum().item<double>();
+    }
+    (sum.loss * scale).backward();
+    result.loss += sum.loss.item<double>() * scale;
+    result.nll += sum.nll.item<double>();
+  }
+
+  const auto parameters = model->parameters();
+  result.gradient_norm = gradient_norm(parameters);
+  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
+    report_not_finite(model, step, result.loss);
+  if (config.train.gradient_clip > 0 && result.gradient_norm > config.train.gradient_clip) {
+    torch::NoGradGuard no_grad;
+    for (const auto& parameter : parameters) {
+      if (parameter.grad().defined())
+        parameter.grad().mul_(config.train.gradient_clip / result.gradient_norm);
+    }
+  }
+  optimizer.step(result.learning_rate);
+  for (const auto& parameter : parameters) parameter.mutable_grad() = torch::Tensor();
+  return result;
+}
+
+}  // namespace altup

@@ -1,0 +1,163 @@
+#include "trainers/training.h"
+
+#include <algorithm>
+
+#include "altup/checkpoint/directory.h"
+#include "altup/data/pipeline.h"
+#include "altup/tasks/task.h"
+#include "altup/util/error.h"
+#include "altup/util/logging.h"
+#include "trainers/checkpoint_io.h"
+#include "trainers/evaluator.h"
+#include "trainers/runtime.h"
+
+namespace altup {
+namespace {
+
+// The model of the checkpoint is the run's. Where the config describes one too, the two must agree.
+void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& checkpoint) {
+  T5Config wanted = config.model;
+  wanted.dropout = saved.model.dropout;  // a matter of training, not of the weights
+  const bool described =
+      std::any_of(config.sources.begin(), config.sources.end(), [](const auto& source) {
+        return source.first != "model.dropout" &&
+               (source.first.starts_with("model.") || source.first.starts_with("altup."));
+      });
+  if (described && !(wanted == saved.model)) {
+    throw UserError(checkpoint,
+                    "holds another model than [model] and [altup] describe; expected the same, or "
+                    "no such sections");
+  }
+  const double dropout = config.model.dropout;
+  config.model = saved.model;
+  config.model.dropout = dropout;
+  config.tokenizer = saved.tokenizer;
+}
+
+std::vector<Example> encode_examples(const std::vector<TaskExample>& examples,
+                                     const Tokenizer& tokenizer, const TaskConfig& config) {
+  std::vector<Example> encoded;
+  int64_t cut = 0;
+  for (const auto& example : examples) {
+    bool cut_input = false;
+    bool cut_target = false;
+    encoded.push_back(
+        {encode_with_eos(tokenizer, example.input, config.input_length, &cut_input),
+         encode_with_eos(tokenizer, example.target, config.target_length, &cut_target)});
+    if (cut_input || cut_target) ++cut;
+  }
+  if (cut > 0)
+    log_warning(cut, " of ", examples.size(),
+                " training examples were cut to task.input_length or target_length");
+  return encoded;
+}
+
+}  // namespace
+
+T5 make_model(RunConfig& config, std::shared_ptr<const Tokenizer>& tokenizer) {
+  const auto device = default_device();
+  torch::manual_seed(config.train.seed);
+  if (!config.train.init_from.empty()) {
+    const auto loaded = load_model(config.train.init_from, device);
+    adopt_model(config, loaded.config, loaded.directory.string());
+    tokenizer = loaded.tokenizer;
+    T5 model(config.model, /*initialise=*/false);  // anew, for the dropout of this run
+    load_parameters(*model, named_parameters(*loaded.model), loaded.directory.string());
+    model->to(device);
+    return model;
+  }
+  tokenizer = std::make_shared<const Tokenizer>(config.tokenizer.model, config.tokenizer.sentinels);
+  config.validate_vocabulary(tokenizer->vocab_size());
+  T5 model(config.model);
+  model->to(device);
+  return model;
+}
+
+namespace {
+
+std::unique_ptr<BatchSource> open_text(const RunConfig& config,
+                                       std::shared_ptr<const Tokenizer> tokenizer) {
+  return prefetch(
+      make_pretraining_source(config.data, std::move(tokenizer), config.data.train,
+                              config.train.batch_size, static_cast<uint64_t>(config.train.seed)),
+      config.data.prefetch);
+}
+
+const Task& only_task(const TaskConfig& config) {
+  if (config.names.size() != 1) {
+    throw UserError(str("task.names has ", config.names.size(), " entries; expected one task"));
+  }
+  return find_task(config.names.front());
+}
+
+std::unique_ptr<BatchSource> open_task(const RunConfig& config, const Tokenizer& tokenizer) {
+  const auto examples = only_task(config.task).load(config.task.data, config.task.split);
+  return prefetch(
+      make_example_source(encode_examples(examples, tokenizer, config.task),
+                          config.train.batch_size, static_cast<uint64_t>(config.train.seed)),
+      config.data.prefetch);
+}
+
+}  // namespace
+
+TrainingData open_training_data(const RunConfig& config) {
+  TrainingData data;
+  TokenizerConfig from = config.tokenizer;
+  if (!config.train.init_from.empty()) {
+    from.model = (resolve_checkpoint(config.train.init_from) / "spiece.model").string();
+  }
+  data.tokenizer = std::make_shared<const Tokenizer>(from.model, from.sentinels);
+  data.source = config.task.names.empty() ? open_text(config, data.tokenizer)
+                                          : open_task(config, *data.tokenizer);
+  return data;
+}
+
+TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
+                        Resume resume) {
+  config.validate_pretraining();
+  TrainingRun run{.config = config, .output = output, .resume = resume};
+  run.model = make_model(run.config, run.tokenizer);
+  run.source = open_text(config, run.tokenizer);
+  if (!config.data.validation.empty()) {
+    const auto& train = config.train;
+    const auto batches =
+        validation_batches(config.data, *run.tokenizer, config.data.validation,
+                           train.micro_batch_size > 0 ? train.micro_batch_size : train.batch_size,
+                           static_cast<uint64_t>(train.seed), train.validation_examples);
+    const auto precision = resolve_precision(train.precision, default_device());
+    run.evaluate = [&run, batches, precision] {
+      const auto result = evaluate_loss(run.model, *run.tokenizer, batches, precision);
+      return std::vector<MetricRecord>{
+          {0, "validation", {{"loss", result.loss}, {"accuracy", result.accuracy}}}};
+    };
+  }
+  return run_training(run);
+}
+
+TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
+                        Resume resume) {
+  config.validate_finetuning();
+  const Task& task = only_task(config.task);
+  TrainingRun run{.config = config, .output = output, .resume = resume};
+  run.model = make_model(run.config, run.tokenizer);
+  run.source = open_task(config, *run.tokenizer);
+
+  auto held_out = task.load(config.task.data, config.task.validation_split);
+  const auto limit = static_cast<size_t>(config.task.validation_examples);
+  if (limit > 0 && held_out.size() > limit) held_out.resize(limit);
+  const TextGenerationConfig decoding{
+      .batch_size = 64,
+      .input_length = config.task.input_length,
+      .max_new_tokens = config.task.target_length,
+      .precision = resolve_precision(config.train.precision, default_device())};
+  run.evaluate = [&run, &task, held_out, decoding] {
+    const auto result = evaluate_task(run.model, *run.tokenizer, task, held_out, decoding);
+    write_answers(run.output / "answers.jsonl", result, held_out);
+    return std::vector<MetricRecord>{{0, task.name, result.metrics}};
+  };
+  run.best_metric = task.best_metric;
+  run.higher_is_better = true;
+  return run_training(run);
+}
+
+}  // namespace altup

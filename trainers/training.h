@@ -1,0 +1,70 @@
+// The training run: pre-training from text and fine-tuning on tasks, over one loop.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "altup/data/batch.h"
+#include "altup/data/tokenizer.h"
+#include "altup/models/t5.h"
+#include "trainers/metrics.h"
+#include "trainers/run_config.h"
+
+namespace altup {
+
+/// What to do where the run directory already holds checkpoints: go on from the newest whole one;
+/// refuse; or insist that there is one.
+enum class Resume { kAuto, kNever, kMust };
+
+struct TrainingResult {
+  int64_t step = 0;
+  int signal = 0;        ///< SIGINT or SIGTERM where one ended the run after a save, else 0
+  double seconds = 0.0;  ///< of training, over all sessions, without evaluation and saving
+  double tokens_per_second = 0.0;        ///< over this session
+  std::vector<MetricRecord> evaluation;  ///< of the last evaluation
+};
+
+/// Trains on [data] and validates on held-out text.
+TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
+                        Resume resume);
+
+/// Trains on [task] and validates by its metrics. Starts from train.init_from where given, whose
+/// model and tokenizer are then those of the run.
+TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
+                        Resume resume);
+
+/// A run put together: what pretrain() and finetune() hand to the loop, and what tests hand to it
+/// directly.
+struct TrainingRun {
+  RunConfig config;
+  std::filesystem::path output;
+  Resume resume = Resume::kAuto;
+  T5 model{nullptr};
+  std::shared_ptr<const Tokenizer> tokenizer = nullptr;
+  std::unique_ptr<BatchSource> source = nullptr;
+  /// Measures the model as it is; records without their step. May be empty.
+  std::function<std::vector<MetricRecord>()> evaluate = nullptr;
+  /// The value that picks `checkpoints/best`: of the first record of evaluate().
+  std::string best_metric = "loss";
+  bool higher_is_better = false;
+};
+
+TrainingResult run_training(TrainingRun& run);
+
+struct TrainingData {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::unique_ptr<BatchSource> source;
+};
+
+/// The batches that the run will see: of [task] where task.names is set, else of [data].
+TrainingData open_training_data(const RunConfig& config);
+
+/// A new model on the default device, seeded; with train.init_from, the weights, model and
+/// tokenizer of that checkpoint. `config` gets the model that results. UserError where the config's
+/// own [model] contradicts it, or where the vocabulary is too small for the tokenizer.
+T5 make_model(RunConfig& config, std::shared_ptr<const Tokenizer>& tokenizer);
+
+}  // namespace altup
