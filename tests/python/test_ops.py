@@ -41,7 +41,7 @@ def test_is_algorithm_1(ops, num_blocks):
 
 
 @pytest.mark.parametrize(
-    "num_blocks, dtype", product([2, 3, 5], [torch.float32, torch.float64, torch.bfloat16])
+    "num_blocks, dtype", list(product([2, 5], [torch.float32, torch.bfloat16]))
 )
 def test_registrations_are_complete(ops, num_blocks, dtype):
     inputs = sample(num_blocks, dtype)
