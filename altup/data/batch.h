@@ -1,4 +1,5 @@
-// What the model trains on: examples as token ids, and batches of them padded to their longest member.
+// What the model trains on: examples as token ids, and batches of them padded to their longest
+// member.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +13,12 @@ struct Example {
   std::vector<int32_t> targets;  ///< ends with eos
 };
 
-/// Row-major ids, padded with pad (0). What is real is said by the lengths, never by comparing ids with pad: a text
-/// may hold the pad id.
+/// Row-major ids, padded with pad (0). What is real is said by the lengths, never by comparing ids
+/// with pad: a text may hold the pad id.
 struct Batch {
-  int64_t size = 0;           ///< B, examples
-  int64_t input_length = 0;   ///< S, of the longest input
-  int64_t target_length = 0;  ///< T, of the longest target
+  int64_t size = 0;                     ///< B, examples
+  int64_t input_length = 0;             ///< S, of the longest input
+  int64_t target_length = 0;            ///< T, of the longest target
   std::vector<int64_t> input_ids;       ///< [B, S]
   std::vector<int64_t> target_ids;      ///< [B, T]
   std::vector<int64_t> input_lengths;   ///< [B]
@@ -37,7 +38,8 @@ class BatchSource {
   virtual Batch next() = 0;
   /// The position after the batch that next() returned last, as JSON text.
   virtual std::string state() const = 0;
-  /// Continues exactly where state() was taken. Throws UserError where the state is of another source.
+  /// Continues exactly where state() was taken. Throws UserError where the state is of another
+  /// source.
   virtual void restore(const std::string& state) = 0;
 };
 

@@ -1,8 +1,8 @@
 // Documents out of files, one at a time, so that a corpus may be larger than memory.
 //
-// What a file is, is told by its name: *.jsonl, *.json, *.jsonl.gz, *.json.gz hold one JSON object with a "text"
-// string a line; everything else is text, gzipped where it ends in .gz. A byte-order mark is dropped, CRLF is LF,
-// and invalid UTF-8 is an error with file and line.
+// What a file is, is told by its name: *.jsonl, *.json, *.jsonl.gz, *.json.gz hold one JSON object
+// with a "text" string a line; everything else is text, gzipped where it ends in .gz. A byte-order
+// mark is dropped, CRLF is LF, and invalid UTF-8 is an error with file and line.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,17 @@
 
 namespace altup {
 
-/// What a document is in a text file. kParagraph joins the lines of hard-wrapped text with spaces; blank lines
-/// separate documents. kLine takes each non-blank line as a document. kFile joins all paragraphs of a file.
+/// What a document is in a text file. kParagraph joins the lines of hard-wrapped text with spaces;
+/// blank lines separate documents. kLine takes each non-blank line as a document. kFile joins all
+/// paragraphs of a file.
 enum class TextLayout { kParagraph, kLine, kFile };
 
 template <>
 struct EnumNames<TextLayout> {
   static constexpr std::array<std::pair<std::string_view, TextLayout>, 3> kNames = {
-      {{"paragraph", TextLayout::kParagraph}, {"line", TextLayout::kLine}, {"file", TextLayout::kFile}}};
+      {{"paragraph", TextLayout::kParagraph},
+       {"line", TextLayout::kLine},
+       {"file", TextLayout::kFile}}};
 };
 
 /// Lines of a plain or gzipped file, without their end and the file's byte-order mark.
@@ -29,8 +32,8 @@ class LineReader {
  public:
   explicit LineReader(const std::filesystem::path& path);
   ~LineReader();
-  bool next(std::string& line);    ///< false at the end
-  int64_t line_number() const;     ///< of the line returned last, from 1
+  bool next(std::string& line);  ///< false at the end
+  int64_t line_number() const;   ///< of the line returned last, from 1
 
  private:
   struct State;

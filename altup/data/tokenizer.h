@@ -1,5 +1,6 @@
-// SentencePiece with T5's sentinels: ids [0, pieces) are the model's, the `sentinels` ids after them are
-// <extra_id_N-1> … <extra_id_0>, so that <extra_id_0> is the last (32,099 for the T5 vocabulary).
+// SentencePiece with T5's sentinels: ids [0, pieces) are the model's, the `sentinels` ids after
+// them are <extra_id_N-1> … <extra_id_0>, so that <extra_id_0> is the last (32,099 for the T5
+// vocabulary).
 #pragma once
 
 #include <cstdint>
@@ -29,13 +30,15 @@ struct TokenizerConfig {
 /// Immutable and safe to use from several threads.
 class Tokenizer {
  public:
-  /// Throws UserError where `model` is missing or no SentencePiece file, or lacks pad = 0, eos = 1 and unk = 2.
+  /// Throws UserError where `model` is missing or no SentencePiece file, or lacks pad = 0, eos = 1
+  /// and unk = 2.
   Tokenizer(const std::filesystem::path& model, int64_t sentinels);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  /// Ids of `text` without eos. Written-out sentinels ("<extra_id_0>") become their ids; all else is SentencePiece's.
+  /// Ids of `text` without eos. Written-out sentinels ("<extra_id_0>") become their ids; all else
+  /// is SentencePiece's.
   std::vector<int32_t> encode(std::string_view text) const;
   /// Text of `ids`: pad, eos and ids past the vocabulary are left out, sentinels are written out.
   std::string decode(std::span<const int32_t> ids) const;
@@ -60,11 +63,12 @@ struct TokenizerTraining {
   std::vector<std::filesystem::path> inputs;  ///< text or JSON lines, also gzipped
   int64_t vocab_size = 32000;                 ///< pieces, control symbols included, sentinels not
   uint64_t seed = 1;
-  int64_t max_sentences = 1'000'000;          ///< sampled from the input where it has more
+  int64_t max_sentences = 1'000'000;  ///< sampled from the input where it has more
 };
 
 /// Trains a unigram model with T5's ids (pad 0, eos 1, unk 2, no bos, byte fallback off) and writes
-/// `output`/spiece.model and spiece.vocab. Throws UserError where the text is too small for the vocabulary.
+/// `output`/spiece.model and spiece.vocab. Throws UserError where the text is too small for the
+/// vocabulary.
 void train_tokenizer(const TokenizerTraining& training, const std::filesystem::path& output);
 
 }  // namespace altup
