@@ -5,6 +5,7 @@
 #include <locale.h>
 #include <wctype.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -34,25 +35,35 @@ bool is_space(char32_t c) {
          c == 0x205F || c == 0x3000;
 }
 
+// Python counts superscript digits and fractions (² ³ ¹ ¼ ½ ¾) among the letters and digits, C does
+// not.
 bool is_word(char32_t c) {
-  return c == '_' || iswalnum_l(static_cast<wint_t>(c), unicode_locale()) != 0;
+  if (c == '_' || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE)) return true;
+  return iswalnum_l(static_cast<wint_t>(c), unicode_locale()) != 0;
 }
 
-// Code points of UTF-8 text. A byte that starts no character stands for itself: text of a model or
-// a prediction file was checked where it came in, and a scorer must not fail on it.
+// Code points of UTF-8 text. A byte that belongs to no character stands for itself: text was
+// checked where it came in, and a scorer must not fail on it.
 std::u32string decode_utf8(std::string_view text) {
+  const auto is_tail = [](char c) { return (static_cast<uint8_t>(c) & 0xC0U) == 0x80; };
   std::u32string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size();) {
     const auto lead = static_cast<uint8_t>(text[i]);
-    const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-    if (length == 1 || i + length > text.size()) {
+    const size_t length = lead >= 0xF8   ? 1
+                          : lead >= 0xF0 ? 4
+                          : lead >= 0xE0 ? 3
+                          : lead >= 0xC0 ? 2
+                                         : 1;
+    const std::string_view tail = text.substr(i + 1, length - 1);
+    if (length == 1 || tail.size() + 1 < length ||
+        !std::all_of(tail.begin(), tail.end(), is_tail)) {
       out.push_back(lead);
       ++i;
       continue;
     }
     char32_t c = lead & (0xFFU >> (length + 1));
-    for (size_t k = 1; k < length; ++k) c = (c << 6) | (static_cast<uint8_t>(text[i + k]) & 0x3FU);
+    for (const char byte : tail) c = (c << 6) | (static_cast<uint8_t>(byte) & 0x3FU);
     out.push_back(c);
     i += length;
   }

@@ -1,0 +1,120 @@
+// Every expected figure is worked out by hand in the comment beside it.
+#include "altup/tasks/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <stdexcept>
+
+namespace altup {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+TEST(Accuracy, IsTheShareOfEqualLabels) {
+  EXPECT_DOUBLE_EQ(accuracy({"a", "b", "b", ""}, {"a", "b", "a", "a"}), 50.0);
+}
+
+TEST(Accuracy, OfNothingIsNaN) {
+  EXPECT_TRUE(std::isnan(accuracy({}, {})));
+}
+
+TEST(Accuracy, RefusesUnequalLengths) {
+  EXPECT_THROW(accuracy({"a"}, {}), std::invalid_argument);
+}
+
+TEST(F1, CountsThePositiveLabel) {
+  // TP 2, FN 1, FP 1, TN 1: 2·2 / (2·2 + 1 + 1)
+  EXPECT_NEAR(f1({"yes", "yes", "no", "yes", "no"}, {"yes", "yes", "yes", "no", "no"}, "yes"),
+              100.0 * 4 / 6, 1e-9);
+}
+
+TEST(F1, DependsOnWhichLabelIsPositive) {
+  // for "no": TP 1, FP 1, FN 1
+  EXPECT_NEAR(f1({"yes", "yes", "no", "yes", "no"}, {"yes", "yes", "yes", "no", "no"}, "no"), 50.0,
+              1e-9);
+}
+
+TEST(F1, CountsAnInvalidPredictionAgainstTheModelOnBothSides) {
+  // TP 1; "" for a positive is FN, "" for a negative is FP: 2 / (2 + 2)
+  EXPECT_NEAR(f1({"yes", "", ""}, {"yes", "yes", "no"}, "yes"), 50.0, 1e-9);
+}
+
+TEST(F1, IsZeroWithoutAnyPositive) {
+  EXPECT_EQ(f1({"no", "no"}, {"no", "no"}, "yes"), 0.0);
+  EXPECT_EQ(f1({}, {}, "yes"), 0.0);
+}
+
+TEST(Matthews, OfTwoClassesIsPhi) {
+  // TP 2, FP 1, FN 1, TN 0: (2·0 − 1·1) / √(3·3·1·1)
+  EXPECT_NEAR(matthews_correlation({"1", "0", "1", "1"}, {"1", "1", "1", "0"}), -100.0 / 3, 1e-9);
+  EXPECT_NEAR(matthews_correlation({"1", "0"}, {"1", "0"}), 100.0, 1e-9);
+  EXPECT_NEAR(matthews_correlation({"0", "1"}, {"1", "0"}), -100.0, 1e-9);
+}
+
+TEST(Matthews, TakesAnInvalidPredictionAsAClassOfItsOwn) {
+  // s 6, c 4; predicted a 1, b 3, c 1, "" 1; references 2 each:
+  // (4·6 − (1·2 + 3·2 + 1·2)) / √((36 − 12)(36 − 12)) = 14 / 24
+  EXPECT_NEAR(matthews_correlation({"a", "b", "b", "b", "c", ""}, {"a", "a", "b", "b", "c", "c"}),
+              100.0 * 14 / 24, 1e-9);
+}
+
+TEST(Matthews, IsZeroWhereOneSideIsConstant) {
+  EXPECT_EQ(matthews_correlation({"1", "1", "1"}, {"1", "0", "1"}), 0.0);
+  EXPECT_EQ(matthews_correlation({"1", "0", "1"}, {"1", "1", "1"}), 0.0);
+  EXPECT_EQ(matthews_correlation({}, {}), 0.0);
+}
+
+TEST(Pearson, MatchesTheHandComputation) {
+  // Σ(dx·dy) = 5.5, Σdx² = 5, Σdy² = 8.75
+  EXPECT_NEAR(pearson({1, 2, 3, 4}, {1, 3, 2, 5}), 100.0 * 5.5 / std::sqrt(5.0 * 8.75), 1e-9);
+  EXPECT_NEAR(pearson({1, 2, 3}, {30, 20, 10}), -100.0, 1e-9);
+}
+
+TEST(Pearson, OfAConstantSideIsNaN) {
+  // 0.1 three times: its mean is not exactly 0.1
+  EXPECT_TRUE(std::isnan(pearson({0.1, 0.1, 0.1}, {1, 2, 3})));
+  EXPECT_TRUE(std::isnan(pearson({1, 2, 3}, {0.1, 0.1, 0.1})));
+  EXPECT_TRUE(std::isnan(pearson({1}, {1})));
+  EXPECT_TRUE(std::isnan(pearson({}, {})));
+}
+
+TEST(Spearman, SharesRanksAmongTies) {
+  // ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / √(4.5 · 5)
+  EXPECT_NEAR(spearman({1, 2, 2, 3}, {10, 20, 30, 40}), 100.0 * 4.5 / std::sqrt(22.5), 1e-9);
+}
+
+TEST(Spearman, SeesTheOrderOnly) {
+  EXPECT_NEAR(spearman({3, 1, 2}, {1000, 0.5, 0.6}), 100.0, 1e-9);
+  EXPECT_TRUE(std::isnan(spearman({2, 2}, {1, 2})));
+}
+
+TEST(SquadExactMatch, TakesTheBestAnswerAfterNormalising) {
+  EXPECT_EQ(squad_exact_match({"The Eiffel-Tower!"}, {{"tower", "eiffeltower"}}), 100.0);
+  EXPECT_EQ(squad_exact_match({"Paris", "Rome"}, {{"paris"}, {"Milan", "Turin"}}), 50.0);
+}
+
+TEST(SquadF1, CountsSharedWordsAndTakesTheBestAnswer) {
+  // "big red dog" and "red dog house" share 2 of 3 and 3 words: 4 / 6; with "dog": 2 / 4
+  EXPECT_NEAR(squad_f1({"big red dog"}, {{"dog", "a red dog house"}}), 100.0 * 4 / 6, 1e-9);
+}
+
+TEST(SquadF1, CountsRepeatedWordsAsOftenAsBothHaveThem) {
+  // "very" is shared once, "big" once: 4 / 5
+  EXPECT_NEAR(squad_f1({"very very big"}, {{"very big"}}), 80.0, 1e-9);
+}
+
+TEST(SquadF1, IsZeroForAnEmptyPrediction) {
+  EXPECT_EQ(squad_f1({"", "the"}, {{"x"}, {"an"}}), 0.0);
+  EXPECT_EQ(squad_exact_match({"the"}, {{"an"}}),
+            100.0);  // both are empty once normalised, and so equal
+}
+
+TEST(Squad, OfNothingIsNaN) {
+  EXPECT_TRUE(std::isnan(squad_f1({}, {})));
+  EXPECT_TRUE(std::isnan(squad_exact_match({}, {})));
+  EXPECT_THROW(squad_f1({"x"}, {}), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace altup
