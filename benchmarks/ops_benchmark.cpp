@@ -1,7 +1,7 @@
-// What the operators cost, fused and composed of ATen operators, in the same run. GB/s counts each
-// input and output once: what a perfect kernel would move, so it compares with the machine's memory
-// bandwidth. (Composed operators move more than that; their figure says how far they are from
-// perfect.)
+// What the operators cost, fused and composed of ATen operators, in the same run. GB (a second)
+// counts each input and output once: what a perfect kernel would move, so it compares with the
+// machine's memory bandwidth. (Composed operators move more than that; their figure says how far
+// they are from perfect.)
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <malloc.h>
@@ -35,7 +35,7 @@ struct Inputs {
 };
 
 void set_bandwidth(benchmark::State& state, double bytes) {
-  state.counters["GB/s"] = benchmark::Counter(
+  state.counters["GB"] = benchmark::Counter(
       1e-9 * bytes, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
 }
 
