@@ -1,24 +1,12 @@
 #include "altup/models/generation.h"
 
+#include "altup/models/evaluation_mode.h"
+
 namespace altup {
 namespace {
 
 constexpr int64_t kPad = 0;
 constexpr int64_t kEos = 1;
-
-class EvaluationMode {
- public:
-  explicit EvaluationMode(T5& model) : model_(model), was_training_(model->is_training()) {
-    model_->eval();
-  }
-  ~EvaluationMode() { model_->train(was_training_); }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  T5& model_;
-  bool was_training_;
-};
 
 }  // namespace
 
@@ -27,7 +15,7 @@ Generation generate_greedy(T5& model, const torch::Tensor& input_ids,
   TORCH_CHECK(config.max_new_tokens >= 1, "max_new_tokens is ", config.max_new_tokens,
               "; expected at least 1");
   torch::NoGradGuard no_grad;
-  EvaluationMode evaluation(model);
+  EvaluationMode evaluation(*model);
 
   const int64_t batch = input_ids.size(0);
   const int64_t vocabulary = model->config().vocab_size;
