@@ -182,8 +182,8 @@ std::vector<std::string> read_predictions(const fs::path& path,
   const std::string text = read_file(path);
   // A parsed object keeps one value for each key, so the keys are counted while they are read.
   std::vector<std::string> keys;
-  const json root = parse_json(path, text, [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth == 1 && event == json::parse_event_t::key) keys.push_back(parsed.get<std::string>());
+  const json root = parse_json(path, text, [&](int, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::key) keys.push_back(parsed.get<std::string>());
     return true;
   });
   if (!root.is_object()) {

@@ -54,8 +54,9 @@ TEST(UnpadAnswer, KeepsWhatIsNotInThePassage) {
 }
 
 TEST(UnpadAnswer, MatchesWholeWordsOnly) {
-  // "9 . 5" is inside "19 . 5" first; only the second place is a whole answer.
+  // "9 . 5" is inside "19 . 5" and "9 . 57"; only the second place is whole.
   EXPECT_EQ(unpad_answer("9 . 5", "from 19.5 to 9. 5"), "9. 5");
+  EXPECT_EQ(unpad_answer("9 . 5", "from 9.57 to 9. 5"), "9. 5");
 }
 
 }  // namespace
