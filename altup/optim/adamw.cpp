@@ -3,6 +3,9 @@
 //   m = β1 m + (1 - β1) g        v = β2 v + (1 - β2) g²
 //   w = (1 - rate · decay) w - rate / (1 - β1^t) · m / (√(v / (1 - β2^t)) + ε)
 //
+// The product and the subtraction are rounded one after the other, as there: one subtraction of
+// both terms would drift from PyTorch's trajectory five times as far.
+//
 // t is the optimiser's step, one for all parameters; PyTorch counts for each parameter the steps in
 // which it had a gradient, which is the same unless some parameter sits out.
 #include <ATen/Parallel.h>
@@ -16,7 +19,7 @@ namespace {
 
 struct AdamWStep {
   double rate = 0;              ///< over 1 - β1^t
-  double shrink = 0;            ///< rate · decay
+  double keep = 1;              ///< 1 - rate · decay
   double root_correction2 = 1;  ///< √(1 - β2^t)
   double beta1 = 0;
   double beta2 = 0;
@@ -29,7 +32,7 @@ void update_composed(const at::Tensor& parameter, const at::Tensor& gradient, co
   m.mul_(step.beta1).add_(gradient, 1.0 - step.beta1);
   v.mul_(step.beta2).addcmul_(gradient, gradient, 1.0 - step.beta2);
   const at::Tensor denominator = v.sqrt().div_(step.root_correction2).add_(step.epsilon);
-  parameter.sub_(w * step.shrink + m / denominator * step.rate);
+  parameter.copy_(w * step.keep - m / denominator * step.rate);
 }
 
 /// The same in one pass, for contiguous fp32 tensors on the CPU.
@@ -45,7 +48,7 @@ void update_fused(const at::Tensor& parameter, const at::Tensor& gradient, const
   const auto mixing1 = static_cast<float>(1.0 - step.beta1);
   const auto mixing2 = static_cast<float>(1.0 - step.beta2);
   const auto rate = static_cast<float>(step.rate);
-  const auto shrink = static_cast<float>(step.shrink);
+  const auto keep = static_cast<float>(step.keep);
   const auto correction = static_cast<float>(1.0 / step.root_correction2);
   const auto epsilon = static_cast<float>(step.epsilon);
   at::parallel_for(0, parameter.numel(), kGrain, [=](int64_t begin, int64_t end) {
@@ -53,7 +56,7 @@ void update_fused(const at::Tensor& parameter, const at::Tensor& gradient, const
       first[i] = beta1 * first[i] + mixing1 * g[i];
       second[i] = beta2 * second[i] + mixing2 * g[i] * g[i];
       const float denominator = std::sqrt(second[i]) * correction + epsilon;
-      w[i] -= shrink * w[i] + rate * (first[i] / denominator);
+      w[i] = keep * w[i] - rate * (first[i] / denominator);
     }
   });
 }
@@ -84,7 +87,7 @@ class AdamW : public Optimizer {
       const auto& [name, parameter] = parameters_[i];
       const at::Tensor gradient = read_gradient(name, parameter);
       if (!gradient.defined()) continue;
-      update.shrink = is_exempt(name, parameter) ? 0.0 : learning_rate * config_.weight_decay;
+      update.keep = is_exempt(name, parameter) ? 1.0 : 1.0 - learning_rate * config_.weight_decay;
       const auto run = has_plain_memory(parameter, gradient) ? update_fused : update_composed;
       run(parameter, gradient, first_[i], second_[i], update);
     }
