@@ -15,14 +15,36 @@ using Body = std::function<torch::Tensor(const std::vector<torch::Tensor>&)>;
 struct AutocastState {
   bool enabled;
   at::ScalarType dtype;
+  bool cache_enabled;
 
   static AutocastState current(at::DeviceType device) {
-    return {at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device)};
+    return {at::autocast::is_autocast_enabled(device), at::autocast::get_autocast_dtype(device),
+            at::autocast::is_autocast_cache_enabled()};
   }
   void apply(at::DeviceType device) const {
     at::autocast::set_autocast_enabled(device, enabled);
     at::autocast::set_autocast_dtype(device, dtype);
+    at::autocast::set_autocast_cache_enabled(cache_enabled);
   }
+};
+
+// Runs the body under `state`, but without autocast's cache of lowered weights: a copy made in the
+// forward pass here has no gradient, and one made in the backward pass would still be there when
+// the optimiser has moved the weights.
+class AutocastScope {
+ public:
+  AutocastScope(at::DeviceType device, AutocastState state)
+      : device_(device), before_(AutocastState::current(device)) {
+    state.cache_enabled = false;
+    state.apply(device);
+  }
+  ~AutocastScope() { before_.apply(device_); }
+  AutocastScope(const AutocastScope&) = delete;
+  AutocastScope& operator=(const AutocastScope&) = delete;
+
+ private:
+  at::DeviceType device_;
+  AutocastState before_;
 };
 
 at::Tensor random_state(const at::Device& device) {
@@ -53,6 +75,7 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
     context->saved_data["body"] = c10::IValue::make_capsule(holder);
     context->saved_data["random_state"] = random_state(device);
     context->save_for_backward(inputs.vec());
+    AutocastScope autocast(device.type(), holder->autocast);
     return holder->body(inputs.vec());  // autograd is off in here: nothing of the body is kept
   }
 
@@ -65,15 +88,13 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
     }
     const auto device = inputs[0].device();
     const auto random_now = random_state(device);
-    const auto autocast_now = AutocastState::current(device.type());
     set_random_state(device, context->saved_data["random_state"].toTensor());
-    holder->autocast.apply(device.type());
     torch::Tensor output;
     {
+      AutocastScope autocast(device.type(), holder->autocast);
       torch::AutoGradMode with_gradients(true);
       output = holder->body(inputs);
     }
-    autocast_now.apply(device.type());
     set_random_state(device, random_now);
     torch::autograd::backward({output}, {gradients[0]});
     variable_list result = {torch::Tensor()};  // for the body
@@ -86,7 +107,9 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
 
 torch::Tensor checkpoint_activation(Body body, const std::vector<torch::Tensor>& inputs) {
   if (!torch::GradMode::is_enabled()) return body(inputs);
-  return CheckpointFunction::apply(c10::make_intrusive<BodyHolder>(std::move(body)), inputs);
+  // As a TensorList: in a std::vector, apply() would not see that these are tensors.
+  return CheckpointFunction::apply(c10::make_intrusive<BodyHolder>(std::move(body)),
+                                   at::TensorList(inputs));
 }
 
 }  // namespace altup
