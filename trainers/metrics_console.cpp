@@ -37,7 +37,6 @@ std::string describe(const std::string& name, double value) {
   if (name == "tokens_per_second") return whole(value) + " tokens/s";
   if (name == "learning_rate") return "rate " + scientific(value);
   if (name == "gradient_norm") return "gradient norm " + fixed(value, 3);
-  if (name == "parameters") return whole(value) + " parameters";
   if (name == "peak_memory_mib") return "memory " + whole(value) + " MiB";
   return name + " " + percent(value);
 }

@@ -134,7 +134,10 @@ std::vector<Column> run_columns() {
   const auto speed = [](const RunSummary& run) {
     return median(samples(run, "train", "tokens_per_second"));
   };
-  return {{"parameters", of("parameters"), count},
+  const auto parameters = [](const RunSummary& run) {
+    return run.parameters ? std::optional(static_cast<double>(*run.parameters)) : std::nullopt;
+  };
+  return {{"parameters", parameters, count},
           {"steps", steps, count},
           {"tokens", of("tokens"), count},
           {"training time<br/>h:mm:ss", of("seconds"), hours},
@@ -274,9 +277,7 @@ std::vector<Figure> figures(const std::vector<RunSummary>& runs) {
   std::set<std::pair<std::string, std::string>> seen;
   for (const auto& run : runs) {
     for (const auto& record : run.records) {
-      if (record.split == "train" || record.split == "validation" || record.split == "model") {
-        continue;
-      }
+      if (record.split == "train" || record.split == "validation") continue;
       for (const auto& [name, value] : record.values) {
         if (!positions.contains(name) && seen.emplace(record.split, name).second) {
           const bool is_loss = name == "loss";

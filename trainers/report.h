@@ -31,6 +31,7 @@ struct RunSummary {
   std::string name;                   ///< how the page calls it
   std::vector<MetricRecord> records;  ///< in the order of the file
   std::optional<RunConfig> config;
+  std::optional<int64_t> parameters;
   std::vector<TaskResult> results;
 };
 

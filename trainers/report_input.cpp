@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "altup/models/model_size.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
 #include "altup/util/text.h"
@@ -61,10 +62,11 @@ RunSummary read_run_summary(const fs::path& directory) {
   if (!fs::is_regular_file(metrics)) {
     throw UserError(directory.string(), "holds no metrics.jsonl; expected the directory of a run");
   }
-  RunSummary run{last_name(directory), read_metrics(metrics), std::nullopt, {}};
+  RunSummary run{last_name(directory), read_metrics(metrics), std::nullopt, std::nullopt, {}};
   if (run.records.empty()) throw UserError(metrics.string(), "holds no record yet");
   if (const auto config = directory / "config.toml"; fs::is_regular_file(config)) {
     run.config = load_run_config({config}, {});
+    run.parameters = count_parameters(run.config->model).total;
   }
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(directory)) {
