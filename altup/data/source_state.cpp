@@ -25,11 +25,17 @@ std::string write_state(const nlohmann::json& identity, const nlohmann::json& po
 
 nlohmann::json read_state(const std::string& state, const nlohmann::json& identity) {
   const auto saved = nlohmann::json::parse(state, nullptr, /*allow_exceptions=*/false);
-  if (!saved.is_object() || !saved.contains("identity") || !saved.contains("position")) {
+  if (!saved.is_object() || !saved.contains("identity") || !saved.contains("position") ||
+      !saved["identity"].is_object() || !saved["position"].is_object()) {
     throw UserError("the saved data position is no state of a data source");
   }
+  const auto& before = saved["identity"];
+  if (before.value("kind", "") != identity.at("kind")) {
+    throw UserError(str("the saved data position is of ", before.value("kind", "unknown"),
+                        " data; expected one of ", identity.at("kind").get<std::string>(),
+                        " data, as this run reads"));
+  }
   for (const auto& [key, value] : identity.items()) {
-    const auto& before = saved["identity"];
     if (!before.contains(key) || before[key] != value) {
       throw UserError(str("the saved data position has ", key, " = ",
                           before.contains(key) ? before[key].dump() : "nothing",
