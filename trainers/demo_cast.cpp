@@ -2,7 +2,8 @@
 // them.
 #include "trainers/demo_cast.h"
 
-#include <array>
+#include <algorithm>
+#include <iterator>
 #include <set>
 #include <string_view>
 
@@ -16,15 +17,20 @@ constexpr size_t kNames = 200;
 constexpr size_t kPlaces = 60;
 constexpr size_t kResidents = 320;
 
-constexpr const char* kOnsets[] = {"A",  "Be", "Co", "Da", "E",  "Fe", "Ha", "I",
-                                   "Jo", "Ka", "Lo", "Ma", "Ne", "O",  "Pe", "Ro",
-                                   "Sa", "Ta", "Ve", "Wi", "Yo", "Za"};
-constexpr const char* kMiddles[] = {"d", "l", "m", "n", "r", "v", "ll", "nn", "lv", "nd", "rm"};
-constexpr const char* kFemaleEnds[] = {"a", "ia", "ina", "ela", "eth", "ie", "enna"};
-constexpr const char* kMaleEnds[] = {"o", "an", "or", "ik", "us", "ald", "in"};
+constexpr const char* kOnsets[] = {"A",   "Be", "Bri", "Co", "Da", "Do", "E",  "Fe",  "Gi", "Gre",
+                                   "Ha",  "Hu", "I",   "Jo", "Ka", "Li", "Lo", "Ma",  "Mi", "Ne",
+                                   "Ni",  "O",  "Pe",  "Pi", "Ra", "Ro", "Sa", "Sti", "Su", "Ta",
+                                   "The", "Ti", "U",   "Ve", "Wi", "Yo", "Za"};
+constexpr const char* kMiddles[] = {"b",  "d",  "l",  "m",  "n",  "r",  "v",
+                                    "ll", "nn", "lv", "nd", "rm", "st", "rk"};
+constexpr const char* kFemaleEnds[] = {"a",    "ia", "ina", "ela", "eth", "ie",
+                                       "enna", "is", "y",   "ora", "isse"};
+constexpr const char* kMaleEnds[] = {"o",  "an",  "or", "ik", "us", "ald",
+                                     "in", "ert", "am", "ek", "ulf"};
 /// What the syllables above make by chance and what is a word already.
-const std::set<std::string_view> kWords = {"Venus", "Lord",    "Manor", "Minus", "Roman", "Human",
-                                           "Woman", "Romania", "Media", "Media", "Armor", "India"};
+const std::set<std::string_view> kWords = {
+    "Venus", "Manor", "Minus", "Roman", "Human", "Woman", "Media", "India", "Mania", "Body", "Many",
+    "Baby",  "Lady",  "Gin",   "Robin", "Linen", "Minor", "Tiny",  "Army",  "Holy",  "Elder"};
 
 constexpr const char* kLastStarts[] = {"Ven",  "Hal",   "Mor",  "Tar", "Brand", "Lock",
                                        "Stel", "Under", "Fair", "Wal", "Gar",   "Pen",
@@ -47,6 +53,11 @@ std::string compound(const Starts& starts, const Ends& ends, CounterRng& rng) {
   return word += pick(ends, rng);
 }
 
+/// True for "Elmmoor".
+bool doubles_letter(const std::string& word) {
+  return std::adjacent_find(word.begin(), word.end()) != word.end();
+}
+
 std::vector<FirstName> draw_names(CounterRng& rng) {
   std::set<std::string> taken;
   std::vector<FirstName> names;
@@ -55,8 +66,8 @@ std::vector<FirstName> draw_names(CounterRng& rng) {
     const std::string start = compound(kOnsets, kMiddles, rng);
     const std::string name = start + (female ? pick(kFemaleEnds, rng) : pick(kMaleEnds, rng));
     if (name.size() < 4 || name.size() > 7 || kWords.count(name) > 0) continue;
-    // Names that differ in the last letter alone would be hard to tell apart for a reader, too.
-    if (!taken.insert(name.substr(0, name.size() - 1)).second) continue;
+    // Names that begin alike would be hard to tell apart for a reader, too.
+    if (!taken.insert(start).second) continue;
     names.push_back({name, female});
   }
   return names;
@@ -69,7 +80,7 @@ std::vector<Place> draw_places(CounterRng& rng) {
   while (places.size() < kPlaces) {
     Place place;
     place.name = compound(kPlaceStarts, kPlaceEnds, rng);
-    if (!taken.insert(place.name).second) continue;
+    if (doubles_letter(place.name) || !taken.insert(place.name).second) continue;
     place.region = static_cast<int>(places.size() % std::size(kRegions));
     place.kind = pick(kPlaceKinds, rng);
     place.river = "the " + compound(kRiverStarts, kRiverEnds, rng);
@@ -157,6 +168,17 @@ Object draw_object(CounterRng& rng) {
 std::string draw_inn(CounterRng& rng) {
   const std::string adjective = pick(lexicon::kInnAdjectives, rng);
   return "the " + adjective + " " + pick(lexicon::kInnNouns, rng);
+}
+
+Slots draw_people(const Cast& cast, CounterRng& rng) {
+  constexpr std::string_view kSlots[] = {"A", "B", "C"};
+  const std::vector<uint32_t> order = shuffled(cast.names.size(), rng);
+  Slots slots;
+  for (size_t i = 0; i < std::size(kSlots); ++i) {
+    const FirstName& name = cast.names[order[i]];
+    slots.set_person(kSlots[i], name.name, name.female);
+  }
+  return slots;
 }
 
 }  // namespace altup

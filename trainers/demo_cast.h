@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "altup/util/random.h"
+#include "trainers/demo_grammar.h"
 #include "trainers/demo_lexicon.h"
 
 namespace altup {
@@ -55,6 +56,8 @@ struct Cast {
 
 Cast make_cast(uint64_t seed);
 
+/// The slots {A}, {B} and {C} for three people with different first names.
+Slots draw_people(const Cast& cast, CounterRng& rng);
 /// A thing with a material that suits it.
 Object draw_object(CounterRng& rng);
 /// "the Silver Goose"

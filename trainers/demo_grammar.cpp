@@ -12,7 +12,7 @@
 namespace altup {
 namespace {
 
-constexpr std::string_view kArticleMark = "a/an ";
+constexpr std::string_view kArticleMark = "/an ";  // after an a, or an A where a sentence begins
 
 /// The position of the bracket that closes the one at `open`.
 size_t closing_bracket(std::string_view pattern, size_t open) {
@@ -61,7 +61,7 @@ void fit_articles(std::string& text) {
   for (size_t at = text.find(kArticleMark); at != std::string::npos;
        at = text.find(kArticleMark, at)) {
     const std::string_view word = std::string_view(text).substr(at + kArticleMark.size());
-    text.replace(at, kArticleMark.size() - 1, article(word));
+    text.replace(at, kArticleMark.size(), article(word) == "an" ? "n " : " ");
   }
 }
 

@@ -46,6 +46,10 @@ template <class Table>
 const auto& pick(const Table& table, CounterRng& rng) {
   return std::data(table)[rng.below(std::size(table))];
 }
+/// 0..size-1 in random order.
+inline std::vector<uint32_t> shuffled(size_t size, CounterRng& rng) {
+  return random_permutation(static_cast<uint32_t>(size), CounterRng(rng.next_u64()));
+}
 /// True with probability `p`.
 inline bool chance(double p, CounterRng& rng) {
   return rng.uniform() < p;

@@ -18,24 +18,6 @@ namespace {
 
 using namespace lexicon;
 
-/// Two words or phrases on each of two sides that exclude each other.
-struct Opposites {
-  std::array<const char*, 2> one, other;
-};
-constexpr Opposites kMoods[] = {
-    {{"happy", "glad"}, {"sad", "unhappy"}},        {{"rich", "wealthy"}, {"poor", "penniless"}},
-    {{"tired", "weary"}, {"rested", "wide awake"}}, {{"ill", "sick"}, {"healthy", "well"}},
-    {{"angry", "furious"}, {"calm", "peaceful"}},   {{"brave", "fearless"}, {"timid", "afraid"}},
-    {{"silent", "quiet"}, {"noisy", "loud"}},       {{"clever", "smart"}, {"foolish", "silly"}}};
-constexpr Opposites kDeeds[] = {{{"found", "discovered"}, {"lost", "mislaid"}},
-                                {{"mended", "repaired"}, {"broke", "damaged"}},
-                                {{"bought", "purchased"}, {"sold", "gave away"}},
-                                {{"kept", "held on to"}, {"threw away", "got rid of"}},
-                                {{"hid", "concealed"}, {"showed", "displayed"}},
-                                {{"praised", "admired"}, {"despised", "scorned"}},
-                                {{"remembered", "thought of"}, {"forgot", "did not think of"}},
-                                {{"cleaned", "washed"}, {"soiled", "dirtied"}}};
-
 /// Ways to say one relation of {X} to {Y}; with X and Y exchanged, each says something else.
 struct Relation {
   std::vector<const char*> forms;
@@ -69,16 +51,9 @@ const std::vector<Relation>& relations() {
 }
 
 Slots people(const Cast& cast, CounterRng& rng) {
-  const auto order =
-      random_permutation(static_cast<uint32_t>(cast.names.size()), CounterRng(rng.next_u64()));
-  Slots slots;
-  constexpr std::array<std::string_view, 3> kSlots = {"A", "B", "C"};
-  for (size_t i = 0; i < kSlots.size(); ++i) {
-    const FirstName& name = cast.names[order[i]];
-    slots.set_person(kSlots[i], name.name, name.female);
-  }
+  Slots slots = draw_people(cast, rng);
   slots.set("place", pick(cast.places, rng).name).set("thing", draw_object(rng).name());
-  return slots.set("skill", pick(kSkills, rng));
+  return slots.set("skill", pick(kSkills, rng)).set("n", pick(kNumbers, rng));
 }
 
 /// Something that is so for A by `first` and something that is so for B by `second`, and what
@@ -119,7 +94,7 @@ auto draw_apart(const Table& table, Property property, CounterRng& rng) {
 Inference region(const Cast& cast, CounterRng& rng) {
   const auto [one, two] = draw_apart(
       cast.places, [](const Place& p) { return p.region; }, rng);
-  return contrast("{P} [lives|has a house] in {x}", "{P} lives in {f}",
+  return contrast("{P} [lives|is at home] in {x}", "{P} lives in {f}",
                   {one->name, two->name, kRegions[one->region], kRegions[two->region]},
                   people(cast, rng), rng);
 }
@@ -128,7 +103,7 @@ Inference home(const Cast& cast, CounterRng& rng) {
   const auto [one, two] = draw_apart(
       cast.places, [](const Place& p) { return p.name; }, rng);
   const Contrast facts = {one->name, two->name, one->name, two->name};
-  return chance(0.5, rng) ? contrast("{P} [lives in|has a house in] {x}",
+  return chance(0.5, rng) ? contrast("{P} [lives in|is at home in] {x}",
                                      "the home of {P} is in {f}", facts, people(cast, rng), rng)
                           : contrast("{P} [travelled|went] to {x}", "{P} visited {f}", facts,
                                      people(cast, rng), rng);
@@ -163,7 +138,7 @@ Inference material(const Cast& cast, CounterRng& rng) {
   const Object one = draw_object(rng);
   Object two = draw_object(rng);
   while (two.material->kind == one.material->kind) two = draw_object(rng);
-  return contrast("{P} [bought|found|has] a/an {x}", "{P} has something made of {f}",
+  return contrast("{P} [has|owns|carries] a/an {x}", "{P} has something made of {f}",
                   {one.name(), two.name(), kMaterialKinds[one.material->kind],
                    kMaterialKinds[two.material->kind]},
                   people(cast, rng), rng);
@@ -277,7 +252,7 @@ Inference company(const Cast& cast, CounterRng& rng) {
 }
 
 Inference belief(const Cast& cast, CounterRng& rng) {
-  const auto order = random_permutation(std::size(kTroubles), CounterRng(rng.next_u64()));
+  const auto order = shuffled(std::size(kTroubles), rng);
   Slots slots = people(cast, rng);
   slots.set("true", kTroubles[order[0]]).set("open", kTroubles[order[1]]);
   slots.set("knows", clause("{A} [knew|had seen|noticed|remembered] that {true}", slots, rng));
@@ -287,16 +262,21 @@ Inference belief(const Cast& cast, CounterRng& rng) {
 }
 
 Inference because(const Cast& cast, CounterRng& rng) {
-  constexpr const char* kPlans[] = {"went to {place}", "left the house", "sold the {thing}",
-                                    "crossed the river", "came to the feast"};
-  const auto order = random_permutation(std::size(kTroubles), CounterRng(rng.next_u64()));
+  const auto order = shuffled(std::size(kTroubles), rng);
   Slots slots = people(cast, rng);
   slots.set("true", kTroubles[order[0]]).set("open", kTroubles[order[1]]);
-  slots.set("did", clause(pick(kPlans, rng), slots, rng));
-  const std::string fact = sentence(
-      "[{A} {did} because {true}|{A} {did}, although {true}|since {true}, {A} {did}].", slots, rng);
+  slots.set("late", clause("[did not go to {place}|came late|waited for {n} hours|stayed in "
+                           "{place}|asked {B} for help]",
+                           slots, rng));
+  slots.set(
+      "went",
+      clause("[went to {place}|left the house|crossed the river|came to the feast|started early]",
+             slots, rng));
+  const std::string fact =
+      sentence("[{A} {late} because {true}|since {true}, {A} {late}|{A} {went}, although {true}].",
+               slots, rng);
   const std::string guess = sentence(
-      "[{B} would have waited if {open}|if {open}, {B} would have stayed at home].", slots, rng);
+      "[{C} would have stayed at home if {open}|if {open}, {C} would have waited].", slots, rng);
   return {fact + " " + guess, slots.at("true"), slots.at("open")};
 }
 
@@ -340,115 +320,24 @@ constexpr Draw kKinds[] = {region,  region, home,     profession, profession, an
                            mood,    deed,   relation, relation,   relation,   mutual, chain,
                            company, belief, because,  instead,    next_day};
 
-/// Rules about one place, one trade, one material or one animal; each list holds more than a
-/// paragraph needs.
-std::vector<std::string> place_rules(const Cast& cast, CounterRng& rng) {
-  std::vector<std::string> rules;
-  for (int i = 0; i < 5; ++i) {
-    const Place& place = pick(cast.places, rng);
-    Slots slots;
-    slots.set("place", place.name).set("region", kRegions[place.region]).set("kind", place.kind);
-    rules.push_back(sentence(
-        "[Whoever lives in {place} lives in {region}.|"
-        "{place} lies in {region}, so [all its people live|everyone there lives] in {region}.|"
-        "If you are in {place}, you are in {region}.|"
-        "[A person|Someone] who has a house in {place} has a house in {region}.|"
-        "To go to {place} is to go to {region}.|"
-        "Is {place} in {region}? Yes, {place} is a/an {kind} in {region}.]",
-        slots, rng));
-  }
-  return rules;
-}
-
-std::vector<std::string> trade_rules(const Cast& cast, CounterRng& rng) {
-  std::vector<std::string> rules;
-  for (int i = 0; i < 5; ++i) {
-    const Profession& profession = pick(kProfessions, rng);
-    Slots slots = people(cast, rng);
-    slots.set("prof", profession.name).set("stuff", profession.stuff);
-    slots.set("shop", profession.workplace).set("deed", profession.deed);
-    rules.push_back(
-        sentence("[A/an {prof} works with {stuff}[| and {deed}].|"
-                 "[Every|Each] {prof} works with {stuff}.|"
-                 "Whoever works as a/an {prof} {deed}.|"
-                 "You will find a/an {prof} in the {shop}.|"
-                 "Someone who works with {stuff} in the {shop} is a/an {prof}.|"
-                 "Who {deed}? A/an {prof} {deed}.|"
-                 "If {A} is a/an {prof}, then {A} works with {stuff}.|"
-                 "What does a/an {prof} work with? A/an {prof} works with {stuff}.]",
-                 slots, rng));
-  }
-  return rules;
-}
-
-std::vector<std::string> nature_rules(const Cast& cast, CounterRng& rng) {
-  std::vector<std::string> rules;
-  for (int i = 0; i < 5; ++i) {
-    const Material& material = pick(kMaterials, rng);
-    const Animal& animal = pick(kAnimals, rng);
-    const size_t day = rng.below(std::size(kDays));
-    Slots slots = people(cast, rng);
-    slots.set("material", material.name).set("class", kMaterialKinds[material.kind]);
-    slots.set("animal", animal.name).set("kind", kAnimalKinds[animal.kind]);
-    slots.set("food", animal.food).set("dwelling", animal.dwelling);
-    slots.set("day", kDays[day]).set("next", kDays[(day + 1) % std::size(kDays)]);
-    rules.push_back(
-        sentence("[Whatever is made of {material} is made of {class}.|"
-                 "If {A} has something made of {material}, then {A} has something made of {class}.|"
-                 "{material} is a kind of {class}.|"
-                 "A/an {animal} is a/an {kind}[| and eats {food}].|"
-                 "Whoever keeps a/an {animal} keeps a/an {kind}.|"
-                 "What does a/an {animal} eat? It eats {food}.|"
-                 "The [home|dwelling] of the {animal} is the {dwelling}.|"
-                 "{next} comes one day later than {day}.|"
-                 "The day before {next} is {day}.]",
-                 slots, rng));
-  }
-  return rules;
-}
-
-std::vector<std::string> word_rules(const Cast& cast, CounterRng& rng) {
-  std::vector<std::string> rules;
-  for (int i = 0; i < 5; ++i) {
-    Slots slots = people(cast, rng);
-    const Opposites& mood = pick(kMoods, rng);
-    const Opposites& deed = pick(kDeeds, rng);
-    slots.set("w", mood.one[0])
-        .set("same", mood.one[1])
-        .set("not", mood.other[0])
-        .set("not2", mood.other[1]);
-    slots.set("did", deed.one[0]).set("same2", deed.one[1]).set("undid", pick(deed.other, rng));
-    rules.push_back(
-        sentence("[Whoever is {w} is {same}, and not {not}.|"
-                 "When {A} is {not}, we also say that {A.he} is {not2}.|"
-                 "Nobody is {w} and {not2} at the same time.|"
-                 "If {A} {did} the {thing}, we can say that {A} {same2} it.|"
-                 "If {A} {undid} the {thing}, it is not true that {A.he} {same2} it.|"
-                 "If {A} is a friend of {B}, then {B} is a friend of {A}.|"
-                 "When {A} sells something to {B}, {B} buys it from {A}.|"
-                 "Whoever lends a/an {thing} to {B} does not borrow it from {B.him}.|"
-                 "If {A} is taller than {B}, then {B} is shorter than {A}.|"
-                 "When {A} only hopes that something is so, it need not be so.|"
-                 "What {A} knows is true, but what {A.he} fears may be false.]",
-                 slots, rng));
-  }
-  return rules;
-}
-
 }  // namespace
 
 Inference draw_inference(const Cast& cast, CounterRng& rng) {
+  constexpr const char* kBeginnings[] = {
+      "It was a/an [cold|warm|quiet] {day} in {season}.",
+      "It happened {n} years ago.",
+      "This is a/an [old|true] story.",
+      "Every child in {place} knows [this|it|the story].",
+      "They tell this in {place}.",
+      "It was {season}, and the [days|nights] were [long|short]."};
   Inference inference = pick(kKinds, rng)(cast, rng);
   if (chance(0.25, rng)) {
     Slots slots;
-    slots.set("day", pick(kDays, rng))
+    slots.set("place", pick(cast.places, rng).name)
+        .set("day", pick(kDays, rng))
         .set("season", pick(kSeasons, rng))
         .set("n", pick(kNumbers, rng));
-    inference.premise = sentence(
-                            "[It was a/an [cold|warm|quiet] {day} in {season}.|It happened {n} "
-                            "years ago.|This is a/an [old|true] story.]",
-                            slots, rng) +
-                        " " + inference.premise;
+    inference.premise = sentence(pick(kBeginnings, rng), slots, rng) + " " + inference.premise;
   }
   return inference;
 }
@@ -466,21 +355,6 @@ std::string draw_argument(const Inference& inference, CounterRng& rng) {
       "[Is it true|Does it follow] that {no}? No.|"
       "[It follows|This means] that {yes}, but not that {no}.]",
       slots, rng);
-}
-
-std::string draw_rules(const Cast& cast, CounterRng& rng) {
-  using Rules = std::vector<std::string> (*)(const Cast&, CounterRng&);
-  constexpr Rules kThemes[] = {place_rules, trade_rules, nature_rules, word_rules};
-  std::string text;
-  std::vector<std::string> used;
-  for (const std::string& rule : pick(kThemes, rng)(cast, rng)) {
-    bool repeated = false;
-    for (const std::string& before : used) repeated |= before == rule;
-    if (repeated) continue;
-    used.push_back(rule);
-    text += (text.empty() ? "" : " ") + rule;
-  }
-  return text;
 }
 
 }  // namespace altup

@@ -1,4 +1,4 @@
-// What follows from what in the demo world: pairs for the entailment task, and the rules and
+// What follows from what in the demo world: pairs for the entailment task, and
 // arguments in the corpus from which they can be learned.
 #pragma once
 
@@ -21,7 +21,5 @@ Inference draw_inference(const Cast& cast, CounterRng& rng);
 /// "Ada sold a lamp to Tam. This means that Tam bought a lamp from Ada."; also with questions, or
 /// with what does not follow.
 std::string draw_argument(const Inference& inference, CounterRng& rng);
-/// A paragraph of general rules on one theme.
-std::string draw_rules(const Cast& cast, CounterRng& rng);
 
 }  // namespace altup

@@ -132,6 +132,27 @@ inline constexpr const char* kFears[] = {"thunder",      "spiders",     "deep wa
                                          "high bridges", "geese",       "wolves",     "ghosts",
                                          "fire",         "large crowds"};
 
+/// Two words on each of two sides; those of a side mean the same, and the sides exclude each other.
+struct Opposites {
+  const char *one[2], *other[2];
+};
+/// {A} was …
+inline constexpr Opposites kMoods[] = {
+    {{"happy", "glad"}, {"sad", "unhappy"}},       {{"rich", "wealthy"}, {"poor", "needy"}},
+    {{"tired", "weary"}, {"rested", "refreshed"}}, {{"ill", "sick"}, {"healthy", "well"}},
+    {{"angry", "cross"}, {"calm", "composed"}},    {{"brave", "fearless"}, {"fearful", "cowardly"}},
+    {{"silent", "quiet"}, {"noisy", "loud"}},      {{"clever", "smart"}, {"foolish", "silly"}}};
+/// {A} … the lamp
+inline constexpr Opposites kDeeds[] = {
+    {{"found", "discovered"}, {"lost", "mislaid"}},
+    {{"mended", "repaired"}, {"broke", "damaged"}},
+    {{"bought", "purchased"}, {"gave away", "donated"}},
+    {{"kept", "held on to"}, {"threw away", "discarded"}},
+    {{"hid", "concealed"}, {"showed", "displayed"}},
+    {{"praised", "spoke well of"}, {"criticised", "found fault with"}},
+    {{"remembered", "did not forget"}, {"forgot", "did not remember"}},
+    {{"finished", "completed"}, {"began", "started"}}};
+
 inline constexpr const char* kDays[] = {"Monday", "Tuesday",  "Wednesday", "Thursday",
                                         "Friday", "Saturday", "Sunday"};
 inline constexpr const char* kMonths[] = {"January",   "February", "March",    "April",
@@ -154,14 +175,28 @@ inline constexpr const char* kSpots[] = {
     "under the bench",   "behind the stove",   "in the attic",   "by the well",
     "in the hay",        "on the window sill", "near the gate",  "in the cellar",
     "beside the bridge", "under the stairs",   "in the orchard", "on the roof"};
-inline constexpr const char* kTravel[] = {"by boat",   "on foot",  "by cart", "on horseback",
-                                          "by sledge", "by coach", "by ferry"};
+inline constexpr const char* kTravel[] = {"by boat",  "on foot",  "by cart", "on horseback",
+                                          "by wagon", "by coach", "by ferry"};
 /// Clauses that hinder a plan; each can follow "because" and stand alone.
 inline constexpr const char* kTroubles[] = {
     "it was raining",       "it was snowing",      "the bridge was closed",
     "the road was flooded", "the horse was lame",  "a wheel was broken",
     "the fog was thick",    "the river had risen", "the gate was locked",
     "a storm was coming",   "the ferry was late",  "a tree blocked the road"};
+/// Likewise, each for plans of its own kind: an outing, a race, a craft, an animal at home.
+inline constexpr const char* kWeather[] = {"it was raining",     "it was snowing",
+                                           "a storm was coming", "the fog was thick",
+                                           "the wind was cold",  "it was too hot"};
+inline constexpr const char* kMishaps[] = {"a shoe was torn",           "one foot hurt",
+                                           "a dog ran across the road", "the road was slippery",
+                                           "the sun was too hot",       "a goose was in the way"};
+inline constexpr const char* kDelays[] = {
+    "the right tools were missing",  "the shop was full of work",
+    "one part had to be made twice", "the light was bad",
+    "the best assistant was ill",    "nothing could be found"};
+inline constexpr const char* kFrights[] = {"there was thunder",    "a dog barked",
+                                           "a pot fell down",      "a cart went by",
+                                           "the children shouted", "strangers came"};
 inline constexpr const char* kSkills[] = {
     "swim",       "read",  "play the violin",    "ride", "row a boat", "knit", "play the harp",
     "bake bread", "skate", "count to a hundred", "fish", "juggle"};

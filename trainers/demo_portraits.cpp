@@ -81,7 +81,7 @@ const std::vector<Beat>& resident_beats() {
         {"How does {ask} spend the [evenings|free time]?", "{hobby}"},
         {"What is {ask} fond of?", "{hobby}"}}},
       {{"{who} is afraid of {fear}.", "[Although|Though] {who} is brave, {he} is afraid of {fear}.",
-        "The only thing that frightens {name} is {fear}.",
+        "Nothing frightens {name} so much as {fear}.",
         "{who} does not fear [wolves|storms|anybody], but {he} is afraid of {fear}."},
        {{"What is {ask} afraid of?", "{fear}"}, {"What frightens {ask}?", "{fear}"}}},
       {{"{who} thinks that {season} is the best season because [the days are so clear|the air "
@@ -94,7 +94,6 @@ const std::vector<Beat>& resident_beats() {
         "again.",
         "Last {season}, {who} travelled to {trip} {travel}."},
        {{"[Where|To which place] did {ask} travel?", "{trip}"},
-        {"Where does {ask} travel?", "{trip}"},
         {"How [did|does] {ask} travel to {trip}?", "{travel}"}}},
       {{"People [say|agree] that {name} is [kind|clever|patient|strict] and [never late|always in "
         "a hurry|rarely angry|often lost in thought].",
@@ -115,7 +114,7 @@ const std::vector<Beat>& place_beats() {
         "The {kind} of {place} lies in {region}.",
         "In {region}, beside {river}, lies the {kind} of {place}.",
         "Travellers who come to {region} often stop in {place}."},
-       {{"Where [is|lies] {place}?", "{region}"},
+       {{"[Where is {place}|Where does {place} lie]?", "{region}"},
         {"In which [region|part of the country] is {place}?", "{region}"}}},
       {{"{place} is known for its {goods}.",
         "[Everyone knows|People far away know] the {goods} of {place}.",

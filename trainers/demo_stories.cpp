@@ -42,8 +42,7 @@ size_t find_answer(std::string_view text, std::string_view answer) {
 template <class Table>
 void set_distinct(Slots& slots, const Table& table, std::initializer_list<const char*> names,
                   CounterRng& rng) {
-  const auto order =
-      random_permutation(static_cast<uint32_t>(std::size(table)), CounterRng(rng.next_u64()));
+  const auto order = shuffled(std::size(table), rng);
   size_t next = 0;
   for (const char* name : names) slots.set(name, std::data(table)[order[next++]]);
 }
@@ -143,8 +142,7 @@ Reading tell_resident(const Cast& cast, size_t max_sentences, CounterRng& rng) {
   Teller teller(slots, rng);
   teller.introduce(person.full_name(), person.first, slots.at("he"));
   const auto& beats = resident_beats();
-  const auto order =
-      random_permutation(static_cast<uint32_t>(beats.size()), CounterRng(rng.next_u64()));
+  const auto order = shuffled(beats.size(), rng);
   const size_t length = std::min(draw_length(max_sentences, rng), beats.size());
   for (size_t i = 0; i < length; ++i) teller.tell(beats[order[i]]);
   return teller.take();
@@ -174,27 +172,11 @@ Reading tell_place(const Cast& cast, size_t max_sentences, CounterRng& rng) {
 
   Teller teller(slots, rng);
   const auto& beats = place_beats();
-  const auto order =
-      random_permutation(static_cast<uint32_t>(beats.size() - 1), CounterRng(rng.next_u64()));
+  const auto order = shuffled(beats.size() - 1, rng);
   const size_t length = std::min(draw_length(max_sentences, rng), beats.size());
   teller.tell(beats[0]);
   for (size_t i = 0; i + 1 < length; ++i) teller.tell(beats[1 + order[i]]);
   return teller.take();
-}
-
-/// Three people with different names; the relation is that of B to A.
-void set_people(Slots& slots, const Cast& cast, CounterRng& rng) {
-  const auto order =
-      random_permutation(static_cast<uint32_t>(cast.names.size()), CounterRng(rng.next_u64()));
-  const FirstName& a = cast.names[order[0]];
-  const FirstName& b = cast.names[order[1]];
-  const FirstName& c = cast.names[order[2]];
-  slots.set_person("A", a.name, a.female)
-      .set_person("B", b.name, b.female)
-      .set_person("C", c.name, c.female);
-  slots.set("rel", b.female ? pick(kWomen, rng) : pick(kMen, rng));
-  const bool clear = b.female != a.female && c.female != a.female;
-  slots.set("pronoun", clear ? slots.at("A.he") : "");
 }
 
 Slots episode_slots(const Cast& cast, CounterRng& rng) {
@@ -203,8 +185,12 @@ Slots episode_slots(const Cast& cast, CounterRng& rng) {
       "see the {festival}",    "learn to {skill}",  "find work as a/an {prof2}",
       "have {food2} for once", "watch the boats",   "look at {building}",
       "buy {goods2}",          "ask for advice",    "hear the choir"};
-  Slots slots;
-  set_people(slots, cast, rng);
+  Slots slots = draw_people(cast, rng);
+  const std::string pronoun = slots.at("A.he");
+  slots.set("rel", slots.at("B.he") == "she" ? pick(kWomen, rng) : pick(kMen, rng));
+  // For A alone, and only where it cannot be taken for one of the others.
+  const bool clear = pronoun != slots.at("B.he") && pronoun != slots.at("C.he");
+  slots.set("pronoun", clear ? pronoun : "");
   const Place& place = pick(cast.places, rng);
   slots.set("place", place.name);
   do {
@@ -227,12 +213,13 @@ Slots episode_slots(const Cast& cast, CounterRng& rng) {
   slots.set("animal", animal.name).set("fodder", animal.food).set("pet", pick(kPetNames, rng));
   slots.set("season", pick(kSeasons, rng)).set("colour", pick(kColours, rng));
   slots.set("travel", pick(kTravel, rng)).set("trouble", pick(kTroubles, rng));
+  slots.set("weather", pick(kWeather, rng)).set("mishap", pick(kMishaps, rng));
+  slots.set("delay", pick(kDelays, rng)).set("fright", pick(kFrights, rng));
   slots.set("festival", pick(kFestivals, rng)).set("building", pick(kBuildings, rng));
   slots.set("instrument", pick(kInstruments, rng))
       .set("inn", draw_inn(rng))
       .set("many", pick(kTens, rng));
-  const auto errands =
-      random_permutation(static_cast<uint32_t>(std::size(kErrands)), CounterRng(rng.next_u64()));
+  const auto errands = shuffled(std::size(kErrands), rng);
   slots.set("errand", clause(kErrands[errands[0]], slots, rng));
   slots.set("errand2", clause(kErrands[errands[1]], slots, rng));
   return slots;
@@ -287,7 +274,7 @@ std::string draw_letter(const Cast& cast, CounterRng& rng) {
   const Slots slots = episode_slots(cast, rng);
   std::string letter = sentence("[Dear|My dear] {A},", slots, rng);
   letter += " " + sentence(pick(kOpenings, rng), slots, rng);
-  const auto order = random_permutation(std::size(kMiddles), CounterRng(rng.next_u64()));
+  const auto order = shuffled(std::size(kMiddles), rng);
   const size_t length = 2 + rng.below(3);
   for (size_t i = 0; i < length; ++i) letter += " " + sentence(kMiddles[order[i]], slots, rng);
   return letter + " " + sentence(pick(kClosings, rng), slots, rng);
@@ -299,7 +286,8 @@ std::string draw_dialogue(const Cast& cast, CounterRng& rng) {
       "\"Where are you going?\" asked {A}. \"To {place},\" [said|answered] {B}. \"I want to "
       "{errand}.\"",
       "\"Have you seen my {thing}?\" asked {A}. \"[Yes, it is {spot}|Look {spot}],\" said {B}.",
-      "\"How much is the {colour} {thing2}?\" {A} wanted to know. \"{n} coins[|, because it is "
+      "\"How much is the {colour} {thing2}?\" {A} wanted to know. \"I ask {n} coins[|, because it "
+      "is "
       "old|, and not a coin less],\" said {B}.",
       "\"Who is that?\" asked {A}. \"That is {C}, the {prof} of {place2},\" {B} answered.",
       "\"Why are you so late?\" asked {A}. \"Because {trouble},\" [said|answered] {B}.",
@@ -312,12 +300,12 @@ std::string draw_dialogue(const Cast& cast, CounterRng& rng) {
       "\"What do you do?\" asked {A}. \"I am a/an {prof2},\" said {B}, \"and I live in "
       "{place2}.\""};
   constexpr const char* kScenes[] = {
-      "{A} met {B} [at the market of {place}|on the road to {place}|{spot}].",
+      "{A} met {B} [at the market of {place}|on the road to {place}|by the well].",
       "[On {day}|One evening], {A} and {B} were talking [at {inn}|{spot}].",
       "{B} [was working|was resting] {spot} when {A} came by."};
   const Slots slots = episode_slots(cast, rng);
   std::string talk = sentence(pick(kScenes, rng), slots, rng);
-  const auto order = random_permutation(std::size(kTurns), CounterRng(rng.next_u64()));
+  const auto order = shuffled(std::size(kTurns), rng);
   const size_t length = 2 + rng.below(2);
   for (size_t i = 0; i < length; ++i) talk += " " + sentence(kTurns[order[i]], slots, rng);
   return talk;

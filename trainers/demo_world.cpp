@@ -19,6 +19,7 @@
 #include "trainers/demo_grammar.h"
 #include "trainers/demo_inferences.h"
 #include "trainers/demo_opinions.h"
+#include "trainers/demo_rules.h"
 #include "trainers/demo_stories.h"
 
 namespace altup {
@@ -56,8 +57,7 @@ std::string pair_key(const std::string& premise, const std::string& hypothesis) 
 /// Two to four sentences from `reading` are asked about: a sample of its questions, in their order.
 std::vector<ReadingQuestion> sample_questions(const Reading& reading, size_t count,
                                               CounterRng& rng) {
-  std::vector<uint32_t> order = random_permutation(static_cast<uint32_t>(reading.questions.size()),
-                                                   CounterRng(rng.next_u64()));
+  std::vector<uint32_t> order = shuffled(reading.questions.size(), rng);
   order.resize(std::min(order.size(), count));
   std::sort(order.begin(), order.end());
   std::vector<ReadingQuestion> questions;
@@ -130,7 +130,7 @@ std::string shuffled_lines(const std::string& header, const std::vector<std::str
                            bool numbered, CounterRng rng) {
   std::string text = header + "\n";
   int64_t index = 0;
-  for (const uint32_t i : random_permutation(static_cast<uint32_t>(lines.size()), rng)) {
+  for (const uint32_t i : shuffled(lines.size(), rng)) {
     if (numbered) text += str(index++, "\t");
     text += lines[i] + "\n";
   }
