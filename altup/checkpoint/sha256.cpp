@@ -38,8 +38,6 @@ void Sha256::compress(const unsigned char* block) {
     w[t] = w[t - 16] + s0 + w[t - 7] + s1;
   }
   auto [a, b, c, d, e, f, g, h] = state_;
-// After eight rounds each variable is back in its register, so the moves at the end cost nothing.
-#pragma GCC unroll 8
   for (size_t t = 0; t < 64; ++t) {
     const uint32_t sum1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
     const uint32_t choice = (e & f) ^ (~e & g);
