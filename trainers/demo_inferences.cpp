@@ -337,18 +337,18 @@ Inference draw_inference(const Cast& cast, CounterRng& rng) {
         .set("day", pick(kDays, rng))
         .set("season", pick(kSeasons, rng))
         .set("n", pick(kNumbers, rng));
-    inference.premise = sentence(pick(kBeginnings, rng), slots, rng) + " " + inference.premise;
+    inference.beginning = sentence(pick(kBeginnings, rng), slots, rng);
   }
   return inference;
 }
 
 std::string draw_argument(const Inference& inference, CounterRng& rng) {
   Slots slots;
-  slots.set("premise", inference.premise)
+  slots.set("told", inference.told())
       .set("yes", inference.follows)
       .set("no", inference.does_not_follow);
   return sentence(
-      "{premise} [[This means|It follows|So it is true] that {yes}.|"
+      "{told} [[This means|It follows|So it is true] that {yes}.|"
       "[In other words|So|Therefore], {yes}.|"
       "[It does not follow|This does not mean|It is not true] that {no}.|"
       "[Is it true|Does it follow] that {yes}? Yes.|"

@@ -15,6 +15,11 @@ struct Inference {
   std::string premise;
   std::string follows;
   std::string does_not_follow;
+  /// A sentence that sets the scene and decides nothing, or "".
+  std::string beginning = "";
+
+  /// What the reader is told: the beginning, where there is one, and the premise.
+  std::string told() const { return beginning + (beginning.empty() ? "" : " ") + premise; }
 };
 
 Inference draw_inference(const Cast& cast, CounterRng& rng);

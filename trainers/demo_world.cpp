@@ -160,7 +160,7 @@ std::string draw_entailment(World& world, Stream stream, int64_t count) {
     const Inference inference = draw_inference(world.cast, rng);
     const std::string& hypothesis = follows ? inference.follows : inference.does_not_follow;
     if (!world.taken.insert(pair_key(inference.premise, hypothesis)).second) continue;
-    lines.push_back(str(inference.premise, "\t", capitalized(hypothesis), ".\t",
+    lines.push_back(str(inference.told(), "\t", capitalized(hypothesis), ".\t",
                         follows ? "entailment" : "not_entailment"));
   }
   return shuffled_lines("index\tsentence1\tsentence2\tlabel", lines, /*numbered=*/true,

@@ -265,6 +265,38 @@ TEST(DemoWorld, NothingThatATaskAsksOccursElsewhere) {
   }
 }
 
+TEST(DemoWorld, NoArgumentOfTheCorpusIsAPairOfTheTask) {
+  // By the last sentence of the premise, which stands in a paragraph as it does in the task.
+  std::map<std::string, Rows> by_premise;
+  const auto last_sentence = [](const std::string& premise) {
+    const size_t end = premise.rfind(". ");
+    return end == std::string::npos ? premise : premise.substr(end + 2);
+  };
+  for (const std::string split_name : {"train", "dev"}) {
+    for (const auto& row : entailment(split_name)) by_premise[last_sentence(row[1])].push_back(row);
+  }
+  size_t shared_premises = 0;
+  for (const std::string& text : corpus("*.txt")) {
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = std::min(text.find(". ", begin), text.size() - 1);
+      const auto found = by_premise.find(text.substr(begin, end + 1 - begin));
+      begin = end + 2;
+      if (found == by_premise.end()) continue;
+      ++shared_premises;
+      for (const auto& row : found->second) {
+        // "… would have waited if the fog was thick" is but half of its premise; others may precede
+        // it.
+        const bool half = row[1].find(" would have ") != std::string::npos;
+        if (half && text.find(row[1]) == std::string::npos) continue;
+        // Without its first letter and its full stop, a hypothesis is a clause of the text.
+        const std::string clause = row[2].substr(1, row[2].size() - 2);
+        EXPECT_EQ(text.find(clause, begin), std::string::npos) << text << "\n" << row[2];
+      }
+    }
+  }
+  EXPECT_GT(shared_premises, 0u) << "then this test shows nothing";
+}
+
 TEST(DemoWorld, SquadAnswersStandWhereTheySay) {
   std::set<std::string> ids;
   size_t questions = 0;
