@@ -74,24 +74,23 @@ std::vector<FirstName> draw_names(CounterRng& rng) {
 }
 
 std::vector<Place> draw_places(CounterRng& rng) {
-  using namespace lexicon;
   std::set<std::string> taken;
   std::vector<Place> places;
   while (places.size() < kPlaces) {
     Place place;
     place.name = compound(kPlaceStarts, kPlaceEnds, rng);
     if (doubles_letter(place.name) || !taken.insert(place.name).second) continue;
-    place.region = static_cast<int>(places.size() % std::size(kRegions));
-    place.kind = pick(kPlaceKinds, rng);
+    place.region = static_cast<int>(places.size() % std::size(lexicon::kRegions));
+    place.kind = pick(lexicon::kPlaceKinds, rng);
     place.river = "the " + compound(kRiverStarts, kRiverEnds, rng);
     place.inn = draw_inn(rng);
-    place.landscape = pick(kLandscapes, rng);
-    place.building = pick(kBuildings, rng);
-    place.goods = pick(kGoods, rng);
-    place.market_day = pick(kDays, rng);
-    place.festival = pick(kFestivals, rng);
-    place.festival_season = pick(kSeasons, rng);
-    place.population = pick(kPopulations, rng);
+    place.landscape = pick(lexicon::kLandscapes, rng);
+    place.building = pick(lexicon::kBuildings, rng);
+    place.goods = pick(lexicon::kGoods, rng);
+    place.market_day = pick(lexicon::kDays, rng);
+    place.festival = pick(lexicon::kFestivals, rng);
+    place.festival_season = pick(lexicon::kSeasons, rng);
+    place.population = pick(lexicon::kPopulations, rng);
     places.push_back(place);
   }
   return places;
@@ -99,23 +98,22 @@ std::vector<Place> draw_places(CounterRng& rng) {
 
 Resident draw_resident(size_t index, const FirstName& name, const std::string& last,
                        CounterRng& rng) {
-  using namespace lexicon;
   Resident person;
   person.first = name.name;
   person.last = last;
   person.female = name.female;
   person.home = static_cast<int>(7 * index % kPlaces);  // so that every place has residents
   person.birthplace = static_cast<int>((person.home + 1 + rng.below(kPlaces - 1)) % kPlaces);
-  person.profession = &pick(kProfessions, rng);
-  person.pet = &pick(kAnimals, rng);
-  person.pet_name = pick(kPetNames, rng);
+  person.profession = &pick(lexicon::kProfessions, rng);
+  person.pet = &pick(lexicon::kAnimals, rng);
+  person.pet_name = pick(lexicon::kPetNames, rng);
   person.treasure = draw_object(rng);
-  person.treasure_colour = pick(kColours, rng);
-  person.house_colour = pick(kColours, rng);
-  person.food = pick(kFoods, rng);
-  person.hobby = pick(kHobbies, rng);
-  person.fear = pick(kFears, rng);
-  person.season = pick(kSeasons, rng);
+  person.treasure_colour = pick(lexicon::kColours, rng);
+  person.house_colour = pick(lexicon::kColours, rng);
+  person.food = pick(lexicon::kFoods, rng);
+  person.hobby = pick(lexicon::kHobbies, rng);
+  person.fear = pick(lexicon::kFears, rng);
+  person.season = pick(lexicon::kSeasons, rng);
   return person;
 }
 
@@ -157,10 +155,9 @@ Cast make_cast(uint64_t seed) {
 }
 
 Object draw_object(CounterRng& rng) {
-  using namespace lexicon;
-  const Thing& thing = pick(kThings, rng);
+  const lexicon::Thing& thing = pick(lexicon::kThings, rng);
   while (true) {
-    const Material& material = pick(kMaterials, rng);
+    const lexicon::Material& material = pick(lexicon::kMaterials, rng);
     if (material.kind == thing.kind) return {&thing, &material};
   }
 }

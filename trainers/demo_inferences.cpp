@@ -16,8 +16,6 @@
 namespace altup {
 namespace {
 
-using namespace lexicon;
-
 /// Ways to say one relation of {X} to {Y}; with X and Y exchanged, each says something else.
 struct Relation {
   std::vector<const char*> forms;
@@ -53,7 +51,7 @@ const std::vector<Relation>& relations() {
 Slots people(const Cast& cast, CounterRng& rng) {
   Slots slots = draw_people(cast, rng);
   slots.set("place", pick(cast.places, rng).name).set("thing", draw_object(rng).name());
-  return slots.set("skill", pick(kSkills, rng)).set("n", pick(kNumbers, rng));
+  return slots.set("skill", pick(lexicon::kSkills, rng)).set("n", pick(lexicon::kNumbers, rng));
 }
 
 /// Something that is so for A by `first` and something that is so for B by `second`, and what
@@ -94,9 +92,10 @@ auto draw_apart(const Table& table, Property property, CounterRng& rng) {
 Inference region(const Cast& cast, CounterRng& rng) {
   const auto [one, two] = draw_apart(
       cast.places, [](const Place& p) { return p.region; }, rng);
-  return contrast("{P} [lives|is at home] in {x}", "{P} lives in {f}",
-                  {one->name, two->name, kRegions[one->region], kRegions[two->region]},
-                  people(cast, rng), rng);
+  return contrast(
+      "{P} [lives|is at home] in {x}", "{P} lives in {f}",
+      {one->name, two->name, lexicon::kRegions[one->region], lexicon::kRegions[two->region]},
+      people(cast, rng), rng);
 }
 
 Inference home(const Cast& cast, CounterRng& rng) {
@@ -111,7 +110,8 @@ Inference home(const Cast& cast, CounterRng& rng) {
 
 Inference profession(const Cast& cast, CounterRng& rng) {
   const auto [one, two] = draw_apart(
-      kProfessions, [](const Profession& p) { return std::string_view(p.name); }, rng);
+      lexicon::kProfessions, [](const lexicon::Profession& p) { return std::string_view(p.name); },
+      rng);
   constexpr const char* kSays = "{P} [is|works as] a/an {x}";
   const int question = static_cast<int>(rng.below(3));
   if (question == 0) {
@@ -128,10 +128,11 @@ Inference profession(const Cast& cast, CounterRng& rng) {
 
 Inference animal(const Cast& cast, CounterRng& rng) {
   const auto [one, two] = draw_apart(
-      kAnimals, [](const Animal& a) { return a.kind; }, rng);
-  return contrast("{P} [has|keeps|owns] a/an {x}", "{P} has a/an {f}",
-                  {one->name, two->name, kAnimalKinds[one->kind], kAnimalKinds[two->kind]},
-                  people(cast, rng), rng);
+      lexicon::kAnimals, [](const lexicon::Animal& a) { return a.kind; }, rng);
+  return contrast(
+      "{P} [has|keeps|owns] a/an {x}", "{P} has a/an {f}",
+      {one->name, two->name, lexicon::kAnimalKinds[one->kind], lexicon::kAnimalKinds[two->kind]},
+      people(cast, rng), rng);
 }
 
 Inference material(const Cast& cast, CounterRng& rng) {
@@ -139,14 +140,15 @@ Inference material(const Cast& cast, CounterRng& rng) {
   Object two = draw_object(rng);
   while (two.material->kind == one.material->kind) two = draw_object(rng);
   return contrast("{P} [has|owns|carries] a/an {x}", "{P} has something made of {f}",
-                  {one.name(), two.name(), kMaterialKinds[one.material->kind],
-                   kMaterialKinds[two.material->kind]},
+                  {one.name(), two.name(), lexicon::kMaterialKinds[one.material->kind],
+                   lexicon::kMaterialKinds[two.material->kind]},
                   people(cast, rng), rng);
 }
 
 /// One of the two words on a side as the premise, the other word of the same side or one of the
 /// other side after it.
-Inference opposites(const Opposites& words, const char* says, Slots slots, CounterRng& rng) {
+Inference opposites(const lexicon::Opposites& words, const char* says, Slots slots,
+                    CounterRng& rng) {
   const bool flip = chance(0.5, rng);
   const auto& side = flip ? words.other : words.one;
   const auto& wrong = flip ? words.one : words.other;
@@ -164,11 +166,11 @@ Inference opposites(const Opposites& words, const char* says, Slots slots, Count
 }
 
 Inference mood(const Cast& cast, CounterRng& rng) {
-  return opposites(pick(kMoods, rng), "{A} was {w}", people(cast, rng), rng);
+  return opposites(pick(lexicon::kMoods, rng), "{A} was {w}", people(cast, rng), rng);
 }
 
 Inference deed(const Cast& cast, CounterRng& rng) {
-  return opposites(pick(kDeeds, rng), "{A} {w} the {thing}", people(cast, rng), rng);
+  return opposites(pick(lexicon::kDeeds, rng), "{A} {w} the {thing}", people(cast, rng), rng);
 }
 
 Inference relation(const Cast& cast, CounterRng& rng) {
@@ -177,7 +179,7 @@ Inference relation(const Cast& cast, CounterRng& rng) {
   std::string x = slots.at("A"), y = slots.at("B");
   if (relation.of_things) {
     const auto [one, two] = draw_apart(
-        kThings, [](const Thing& t) { return std::string_view(t.name); }, rng);
+        lexicon::kThings, [](const lexicon::Thing& t) { return std::string_view(t.name); }, rng);
     x = one->name;
     y = two->name;
   }
@@ -252,9 +254,9 @@ Inference company(const Cast& cast, CounterRng& rng) {
 }
 
 Inference belief(const Cast& cast, CounterRng& rng) {
-  const auto order = shuffled(std::size(kTroubles), rng);
+  const auto order = shuffled(std::size(lexicon::kTroubles), rng);
   Slots slots = people(cast, rng);
-  slots.set("true", kTroubles[order[0]]).set("open", kTroubles[order[1]]);
+  slots.set("true", lexicon::kTroubles[order[0]]).set("open", lexicon::kTroubles[order[1]]);
   slots.set("knows", clause("{A} [knew|had seen|noticed|remembered] that {true}", slots, rng));
   slots.set("thinks", clause("{B} [hoped|feared|dreamt|pretended] that {open}", slots, rng));
   return {sentence("[{knows}, and {thinks}|{thinks}, but {knows}].", slots, rng), slots.at("true"),
@@ -262,9 +264,9 @@ Inference belief(const Cast& cast, CounterRng& rng) {
 }
 
 Inference because(const Cast& cast, CounterRng& rng) {
-  const auto order = shuffled(std::size(kTroubles), rng);
+  const auto order = shuffled(std::size(lexicon::kTroubles), rng);
   Slots slots = people(cast, rng);
-  slots.set("true", kTroubles[order[0]]).set("open", kTroubles[order[1]]);
+  slots.set("true", lexicon::kTroubles[order[0]]).set("open", lexicon::kTroubles[order[1]]);
   slots.set("late", clause("[did not go to {place}|came late|waited for {n} hours|stayed in "
                            "{place}|asked {B} for help]",
                            slots, rng));
@@ -302,14 +304,14 @@ Inference next_day(const Cast& cast, CounterRng& rng) {
                                      "feast", "play", "market",  "dance"};
   const auto [one, two] = draw_apart(
       kEvents, [](std::string_view e) { return e; }, rng);
-  const size_t days = std::size(kDays);
+  const size_t days = std::size(lexicon::kDays);
   const size_t day = rng.below(days);
   const bool later = chance(0.5, rng);
   Slots slots = people(cast, rng);
-  slots.set("one", *one).set("two", *two).set("day", kDays[day]);
+  slots.set("one", *one).set("two", *two).set("day", lexicon::kDays[day]);
   slots.set("shift", later ? "one day later" : "one day earlier");
-  slots.set("right", kDays[(day + (later ? 1 : days - 1)) % days]);
-  slots.set("wrong", kDays[(day + (later ? days - 1 : 1)) % days]);
+  slots.set("right", lexicon::kDays[(day + (later ? 1 : days - 1)) % days]);
+  slots.set("wrong", lexicon::kDays[(day + (later ? days - 1 : 1)) % days]);
   return {sentence("The {one}[| in {place}] was on {day}, and the {two} was {shift}.", slots, rng),
           clause("the {two} was on {right}", slots, rng),
           clause("the {two} was on {wrong}", slots, rng)};
@@ -334,9 +336,9 @@ Inference draw_inference(const Cast& cast, CounterRng& rng) {
   if (chance(0.25, rng)) {
     Slots slots;
     slots.set("place", pick(cast.places, rng).name)
-        .set("day", pick(kDays, rng))
-        .set("season", pick(kSeasons, rng))
-        .set("n", pick(kNumbers, rng));
+        .set("day", pick(lexicon::kDays, rng))
+        .set("season", pick(lexicon::kSeasons, rng))
+        .set("n", pick(lexicon::kNumbers, rng));
     inference.beginning = sentence(pick(kBeginnings, rng), slots, rng);
   }
   return inference;

@@ -17,8 +17,6 @@
 namespace altup {
 namespace {
 
-using namespace lexicon;
-
 struct Aspect {
   const char* name;
   bool countable;
@@ -284,9 +282,9 @@ std::string free_remark(const Opinion& opinion, const HeldOutRemarks& held_out, 
 Slots visit_slots(const Cast& cast, CounterRng& rng) {
   Slots slots;
   slots.set("inn", draw_inn(rng)).set("place", pick(cast.places, rng).name);
-  slots.set("season", pick(kSeasons, rng))
-      .set("day", pick(kDays, rng))
-      .set("month", pick(kMonths, rng));
+  slots.set("season", pick(lexicon::kSeasons, rng))
+      .set("day", pick(lexicon::kDays, rng))
+      .set("month", pick(lexicon::kMonths, rng));
   const FirstName& guest = pick(cast.names, rng);
   slots.set_person("A", guest.name, guest.female).set("C", pick(cast.names, rng).name);
   return slots;

@@ -12,8 +12,6 @@
 namespace altup {
 namespace {
 
-using namespace lexicon;
-
 using Theme = std::vector<const char*>;
 
 const std::vector<Theme>& themes() {
@@ -60,21 +58,24 @@ const std::vector<Theme>& themes() {
 Slots rule_slots(const Cast& cast, CounterRng& rng) {
   Slots slots = draw_people(cast, rng);
   const Place& place = pick(cast.places, rng);
-  slots.set("place", place.name).set("placekind", place.kind).set("region", kRegions[place.region]);
-  const Profession& profession = pick(kProfessions, rng);
+  slots.set("place", place.name)
+      .set("placekind", place.kind)
+      .set("region", lexicon::kRegions[place.region]);
+  const lexicon::Profession& profession = pick(lexicon::kProfessions, rng);
   slots.set("prof", profession.name).set("stuff", profession.stuff);
   slots.set("shop", profession.workplace).set("deed", profession.deed);
-  const Material& material = pick(kMaterials, rng);
-  slots.set("material", material.name).set("class", kMaterialKinds[material.kind]);
-  const Animal& animal = pick(kAnimals, rng);
-  slots.set("animal", animal.name).set("kind", kAnimalKinds[animal.kind]);
+  const lexicon::Material& material = pick(lexicon::kMaterials, rng);
+  slots.set("material", material.name).set("class", lexicon::kMaterialKinds[material.kind]);
+  const lexicon::Animal& animal = pick(lexicon::kAnimals, rng);
+  slots.set("animal", animal.name).set("kind", lexicon::kAnimalKinds[animal.kind]);
   slots.set("fodder", animal.food).set("dwelling", animal.dwelling);
-  const size_t day = rng.below(std::size(kDays));
-  slots.set("day", kDays[day]).set("next", kDays[(day + 1) % std::size(kDays)]);
-  const Opposites& mood = pick(kMoods, rng);
+  const size_t day = rng.below(std::size(lexicon::kDays));
+  slots.set("day", lexicon::kDays[day])
+      .set("next", lexicon::kDays[(day + 1) % std::size(lexicon::kDays)]);
+  const lexicon::Opposites& mood = pick(lexicon::kMoods, rng);
   slots.set("w", mood.one[0]).set("same", mood.one[1]);
   slots.set("not", mood.other[0]).set("not2", mood.other[1]);
-  const Opposites& deed = pick(kDeeds, rng);
+  const lexicon::Opposites& deed = pick(lexicon::kDeeds, rng);
   slots.set("did", deed.one[0]).set("same2", deed.one[1]).set("undid", pick(deed.other, rng));
   return slots.set("thing", draw_object(rng).name());
 }

@@ -16,8 +16,6 @@
 namespace altup {
 namespace {
 
-using namespace lexicon;
-
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -117,11 +115,13 @@ Slots resident_slots(const Cast& cast, const Resident& person, CounterRng& rng) 
   slots.set("he", person.female ? "she" : "he").set("him", person.female ? "her" : "him");
   slots.set("his", person.female ? "her" : "his");
   slots.set("ask", chance(0.6, rng) ? person.first : person.full_name());
-  slots.set("place", home.name).set("kind", home.kind).set("region", kRegions[home.region]);
+  slots.set("place", home.name)
+      .set("kind", home.kind)
+      .set("region", lexicon::kRegions[home.region]);
   slots.set("house", person.house_colour);
   slots.set("prof", person.profession->name).set("stuff", person.profession->stuff);
   slots.set("shop", person.profession->workplace).set("deed", person.profession->deed);
-  slots.set("birthplace", birthplace.name).set("birthregion", kRegions[birthplace.region]);
+  slots.set("birthplace", birthplace.name).set("birthregion", lexicon::kRegions[birthplace.region]);
   slots.set("sibrel", sibling.female ? "sister" : "brother").set("sib", sibling.first);
   slots.set("friend", friend_.full_name()).set("friendprof", friend_.profession->name);
   slots.set("animal", person.pet->name).set("pet", person.pet_name);
@@ -131,8 +131,8 @@ Slots resident_slots(const Cast& cast, const Resident& person, CounterRng& rng) 
   slots.set("food", person.food).set("hobby", person.hobby).set("fear", person.fear);
   slots.set("season", person.season).set("market_day", home.market_day);
   slots.set("trip", cast.places[(person.home + 30) % cast.places.size()].name)
-      .set("travel", pick(kTravel, rng))
-      .set("n", pick(kNumbers, rng));
+      .set("travel", pick(lexicon::kTravel, rng))
+      .set("n", pick(lexicon::kNumbers, rng));
   return slots;
 }
 
@@ -157,16 +157,18 @@ Reading tell_place(const Cast& cast, size_t max_sentences, CounterRng& rng) {
   }
   const Resident& resident = *pick(people, rng);
   Slots slots;
-  slots.set("place", place.name).set("kind", place.kind).set("region", kRegions[place.region]);
-  slots.set("other", cast.places[(index + std::size(kRegions)) % cast.places.size()].name);
+  slots.set("place", place.name)
+      .set("kind", place.kind)
+      .set("region", lexicon::kRegions[place.region]);
+  slots.set("other", cast.places[(index + std::size(lexicon::kRegions)) % cast.places.size()].name);
   slots.set("river", place.river).set("inn", place.inn).set("landscape", place.landscape);
   slots.set("building", place.building)
       .set("goods", place.goods)
       .set("market_day", place.market_day);
   slots.set("festival", place.festival).set("season", place.festival_season);
   slots.set("population", place.population)
-      .set("food", pick(kFoods, rng))
-      .set("month", pick(kMonths, rng));
+      .set("food", pick(lexicon::kFoods, rng))
+      .set("month", pick(lexicon::kMonths, rng));
   slots.set("resident", resident.full_name()).set("prof", resident.profession->name);
   slots.set("deed", resident.profession->deed);
 
@@ -187,7 +189,8 @@ Slots episode_slots(const Cast& cast, CounterRng& rng) {
       "buy {goods2}",          "ask for advice",    "hear the choir"};
   Slots slots = draw_people(cast, rng);
   const std::string pronoun = slots.at("A.he");
-  slots.set("rel", slots.at("B.he") == "she" ? pick(kWomen, rng) : pick(kMen, rng));
+  slots.set("rel",
+            slots.at("B.he") == "she" ? pick(lexicon::kWomen, rng) : pick(lexicon::kMen, rng));
   // For A alone, and only where it cannot be taken for one of the others.
   const bool clear = pronoun != slots.at("B.he") && pronoun != slots.at("C.he");
   slots.set("pronoun", clear ? pronoun : "");
@@ -196,29 +199,32 @@ Slots episode_slots(const Cast& cast, CounterRng& rng) {
   do {
     slots.set("place2", pick(cast.places, rng).name);
   } while (slots.at("place2") == place.name);
-  set_distinct(slots, kDays, {"day", "day2"}, rng);
-  set_distinct(slots, kMonths, {"month", "month2"}, rng);
-  set_distinct(slots, kNumbers, {"n", "n2", "n3", "n4"}, rng);
-  set_distinct(slots, kSpots, {"spot", "spot2"}, rng);
-  set_distinct(slots, kGoods, {"goods", "goods2"}, rng);
-  set_distinct(slots, kFoods, {"food", "food2"}, rng);
-  set_distinct(slots, kSkills, {"skill", "skill2"}, rng);
+  set_distinct(slots, lexicon::kDays, {"day", "day2"}, rng);
+  set_distinct(slots, lexicon::kMonths, {"month", "month2"}, rng);
+  set_distinct(slots, lexicon::kNumbers, {"n", "n2", "n3", "n4"}, rng);
+  set_distinct(slots, lexicon::kSpots, {"spot", "spot2"}, rng);
+  set_distinct(slots, lexicon::kGoods, {"goods", "goods2"}, rng);
+  set_distinct(slots, lexicon::kFoods, {"food", "food2"}, rng);
+  set_distinct(slots, lexicon::kSkills, {"skill", "skill2"}, rng);
   const Object object = draw_object(rng);
   Object other = draw_object(rng);
   while (other.thing == object.thing) other = draw_object(rng);
   slots.set("thing", object.name()).set("object", object.thing->name).set("thing2", other.name());
-  const Profession& profession = pick(kProfessions, rng);
-  slots.set("prof", profession.name).set("prof2", pick(kProfessions, rng).name);
-  const Animal& animal = pick(kAnimals, rng);
-  slots.set("animal", animal.name).set("fodder", animal.food).set("pet", pick(kPetNames, rng));
-  slots.set("season", pick(kSeasons, rng)).set("colour", pick(kColours, rng));
-  slots.set("travel", pick(kTravel, rng)).set("trouble", pick(kTroubles, rng));
-  slots.set("weather", pick(kWeather, rng)).set("mishap", pick(kMishaps, rng));
-  slots.set("delay", pick(kDelays, rng)).set("fright", pick(kFrights, rng));
-  slots.set("festival", pick(kFestivals, rng)).set("building", pick(kBuildings, rng));
-  slots.set("instrument", pick(kInstruments, rng))
+  const lexicon::Profession& profession = pick(lexicon::kProfessions, rng);
+  slots.set("prof", profession.name).set("prof2", pick(lexicon::kProfessions, rng).name);
+  const lexicon::Animal& animal = pick(lexicon::kAnimals, rng);
+  slots.set("animal", animal.name)
+      .set("fodder", animal.food)
+      .set("pet", pick(lexicon::kPetNames, rng));
+  slots.set("season", pick(lexicon::kSeasons, rng)).set("colour", pick(lexicon::kColours, rng));
+  slots.set("travel", pick(lexicon::kTravel, rng)).set("trouble", pick(lexicon::kTroubles, rng));
+  slots.set("weather", pick(lexicon::kWeather, rng)).set("mishap", pick(lexicon::kMishaps, rng));
+  slots.set("delay", pick(lexicon::kDelays, rng)).set("fright", pick(lexicon::kFrights, rng));
+  slots.set("festival", pick(lexicon::kFestivals, rng))
+      .set("building", pick(lexicon::kBuildings, rng));
+  slots.set("instrument", pick(lexicon::kInstruments, rng))
       .set("inn", draw_inn(rng))
-      .set("many", pick(kTens, rng));
+      .set("many", pick(lexicon::kTens, rng));
   const auto errands = shuffled(std::size(kErrands), rng);
   slots.set("errand", clause(kErrands[errands[0]], slots, rng));
   slots.set("errand2", clause(kErrands[errands[1]], slots, rng));
