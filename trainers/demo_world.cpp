@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -29,6 +30,7 @@ constexpr size_t kPartBytes = 1'000'000;
 constexpr size_t kCorpusSentences = 8;   // at most, in a paragraph that tells something
 constexpr size_t kContextSentences = 6;  // likewise where questions are asked about it
 constexpr size_t kQuestionsPerContext = 3;
+constexpr int64_t kMostRemarks = 40'000;  // of some 75,000 that the grammar can make
 
 /// First half of a generator's key; 1 is the cast's.
 enum Stream : uint64_t {
@@ -54,7 +56,7 @@ std::string pair_key(const std::string& premise, const std::string& hypothesis) 
   return premise + '\t' + hypothesis;
 }
 
-/// Two to four sentences from `reading` are asked about: a sample of its questions, in their order.
+/// At most `count` of the questions that `reading` answers, in their order.
 std::vector<ReadingQuestion> sample_questions(const Reading& reading, size_t count,
                                               CounterRng& rng) {
   std::vector<uint32_t> order = shuffled(reading.questions.size(), rng);
@@ -192,6 +194,11 @@ std::string draw_qa(World& world, Stream stream, std::string_view split, int64_t
 }  // namespace
 
 void write_demo_world(const DemoWorldConfig& config, const std::filesystem::path& directory) {
+  if (config.sentiment_train + config.sentiment_dev > kMostRemarks) {
+    throw std::invalid_argument(str("the demo world has no ",
+                                    config.sentiment_train + config.sentiment_dev,
+                                    " different opinions; expected at most ", kMostRemarks));
+  }
   World world{config.seed, make_cast(config.seed), {}};
   for (const char* folder : {"pretrain", "SST-2", "RTE", "squad"}) {
     std::filesystem::create_directories(directory / folder);

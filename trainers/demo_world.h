@@ -33,6 +33,7 @@ struct DemoWorldConfig {
 /// The bytes are a pure function of `config`. All text is ASCII, so that SQuAD's offsets, in code
 /// points, are byte offsets too. No paragraph, task sentence, pair or SQuAD context occurs twice,
 /// in one file or in two; in particular nothing that a task asks is in the corpus, word for word.
+/// Throws std::invalid_argument where more than 40,000 sentiment sentences are asked for.
 void write_demo_world(const DemoWorldConfig& config, const std::filesystem::path& directory);
 
 }  // namespace altup

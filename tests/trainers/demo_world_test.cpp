@@ -192,6 +192,13 @@ TEST(DemoWorld, SameSeedSameBytesOtherSeedOtherBytes) {
     EXPECT_NE(bytes, files.at(name)) << name;
 }
 
+TEST(DemoWorld, RefusesMoreOpinionsThanThereAre) {
+  const altup::testing::TempDir directory;
+  DemoWorldConfig config;
+  config.sentiment_train = 40'000;
+  EXPECT_THROW(write_demo_world(config, directory.path()), std::invalid_argument);
+}
+
 TEST(DemoWorld, HasTheSizesAskedFor) {
   const DemoWorldConfig config = small_config();
   constexpr int64_t kParagraph = 2000;  // more than the longest
