@@ -83,8 +83,9 @@ torch::Tensor AttentionImpl::cross_attention(const torch::Tensor& x, const torch
 torch::Tensor AttentionImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys,
                                     const torch::Tensor& values, const torch::Tensor& bias) {
   torch::Tensor context;  // [B, H, T, d_kv]
-  if (torch::GradMode::is_enabled()) {
-    // ATen's fused attention has no gradient for a bias, so training spells it out.
+  // ATen's fused attention has no gradient for a bias, so training spells it out; also in the first
+  // pass of a checkpointed layer, which runs without gradients and must draw the same dropout.
+  if (torch::GradMode::is_enabled() || is_training()) {
     auto scores = torch::matmul(queries, keys.transpose(2, 3));  // [B, H, T, S]
     if (bias.defined()) scores = scores + bias;
     auto weights = torch::softmax(scores, -1);

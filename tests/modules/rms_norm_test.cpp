@@ -29,6 +29,7 @@ TEST(RmsNorm, TakesTheMeanSquareOfBf16InFp32) {
   RmsNorm norm(512, 1e-6);
   torch::NoGradGuard no_grad;
   const auto x = (torch::randn({4, 512}) * 30).to(torch::kBFloat16);
+  ASSERT_EQ(norm(x).scalar_type(), torch::kBFloat16);
   const auto y = norm(x).to(torch::kDouble);
   // Only the result is rounded to 8 bits: half a unit in the last place is 2^-9.
   const auto expected = by_hand(x, norm->weight, 1e-6);

@@ -1,0 +1,102 @@
+// The table of standard deviations, and what it is for: a first loss near ln V.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "altup/modules/cross_entropy.h"
+#include "tests/models/model_testing.h"
+
+namespace altup {
+namespace {
+
+using testing::random_ids;
+
+T5Config medium_config() {
+  T5Config config;
+  config.size = ModelSize::kCustom;
+  config.d_model = 96;
+  config.d_ff = 160;
+  config.d_kv = 32;
+  config.num_heads = 4;
+  config.num_encoder_layers = 2;
+  config.num_decoder_layers = 2;
+  config.vocab_size = 1000;
+  return config;
+}
+
+void expect_deviation(const T5& model, const std::string& name, double expected) {
+  const auto parameter = model->named_parameters()[name];
+  // Five standard errors of the estimate.
+  const double margin = 5.0 / std::sqrt(2.0 * static_cast<double>(parameter.numel()));
+  EXPECT_NEAR(parameter.std().item<double>() / expected, 1.0, margin) << name;
+  EXPECT_NEAR(parameter.mean().item<double>() / expected, 0.0, 2 * margin) << name;
+}
+
+double inverse_root(int64_t n) {
+  return 1.0 / std::sqrt(static_cast<double>(n));
+}
+
+TEST(Initialisation, HasTheDeviationsOfT5) {
+  torch::manual_seed(1);
+  const T5 model(medium_config());
+  expect_deviation(model, "shared.weight", 1.0);
+  expect_deviation(model, "lm_head.weight", inverse_root(96));
+  expect_deviation(model, "encoder.relative_bias.weight", inverse_root(96));
+  expect_deviation(model, "decoder.relative_bias.weight", inverse_root(96));
+  for (const std::string layer : {"encoder.layers.1.", "decoder.layers.1."}) {
+    expect_deviation(model, layer + "self_attention.q.weight", inverse_root(96 * 32));
+    expect_deviation(model, layer + "self_attention.k.weight", inverse_root(96));
+    expect_deviation(model, layer + "self_attention.v.weight", inverse_root(96));
+    expect_deviation(model, layer + "self_attention.o.weight", inverse_root(4 * 32));
+    expect_deviation(model, layer + "feed_forward.wi_0.weight", inverse_root(96));
+    expect_deviation(model, layer + "feed_forward.wi_1.weight", inverse_root(96));
+    expect_deviation(model, layer + "feed_forward.wo.weight", inverse_root(160));
+  }
+  for (const auto& item : model->named_parameters()) {
+    if (item.key().find("norm") != std::string::npos) {
+      EXPECT_TRUE((item.value() == 1).all().item<bool>()) << item.key();
+    }
+  }
+}
+
+TEST(Initialisation, FollowsTheWidthsOfAltUp) {
+  torch::manual_seed(2);
+  auto config = medium_config();
+  config.altup = {.variant = Variant::kAltUp, .blocks = 3};
+  const T5 model(config);
+  expect_deviation(model, "lm_head.weight", inverse_root(3 * 96));
+  expect_deviation(model, "decoder.layers.0.cross_attention.k.weight", inverse_root(3 * 96));
+  expect_deviation(model, "decoder.layers.0.cross_attention.v.weight", inverse_root(3 * 96));
+}
+
+TEST(Initialisation, GivesSumTheEmbeddingOfADenseModel) {
+  torch::manual_seed(3);
+  auto config = medium_config();
+  config.altup = {.variant = Variant::kSum, .blocks = 4};
+  const T5 model(config);
+  const auto summed = model->shared->weight.view({1000, 4, 96}).sum(1);
+  EXPECT_NEAR(summed.std().item<double>(), 1.0, 0.02);
+}
+
+class FirstLoss : public ::testing::TestWithParam<Variant> {};
+INSTANTIATE_TEST_SUITE_P(Variants, FirstLoss,
+                         ::testing::Values(Variant::kNone, Variant::kAltUp, Variant::kRecycled,
+                                           Variant::kSum),
+                         [](const auto& info) { return std::string(enum_name(info.param)); });
+
+TEST_P(FirstLoss, IsNearTheLogarithmOfTheVocabulary) {
+  torch::manual_seed(4);
+  auto config = medium_config();
+  config.altup.variant = GetParam();
+  T5 model(config);
+  torch::NoGradGuard no_grad;
+  const auto targets = random_ids(4, 30, config);
+  const auto logits = model->forward(random_ids(4, 50, config), {}, shift_right(targets));
+  const auto sums = cross_entropy_sum(logits.flatten(0, 1), targets.flatten(), torch::ones({120}),
+                                      CrossEntropyConfig{});
+  // Logits of variance 1 cost half a nat above the uniform distribution.
+  EXPECT_NEAR(sums.loss.item<double>() / 120, std::log(1000.0) + 0.5, 0.4);
+}
+
+}  // namespace
+}  // namespace altup

@@ -1,0 +1,112 @@
+// Small models with odd sizes, one of each kind, for the tests of this room.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "altup/models/t5.h"
+
+namespace altup::testing {
+
+/// No two widths are equal, and heads · d_kv is not d_model.
+inline T5Config small_config() {
+  T5Config config;
+  config.size = ModelSize::kCustom;
+  config.d_model = 16;
+  config.d_ff = 20;
+  config.d_kv = 4;
+  config.num_heads = 3;
+  config.num_encoder_layers = 3;
+  config.num_decoder_layers = 2;
+  config.vocab_size = 40;
+  config.relative_buckets = 8;
+  config.relative_max_distance = 20;
+  return config;
+}
+
+inline T5Config small_config(Variant variant, int64_t blocks) {
+  auto config = small_config();
+  config.altup.variant = variant;
+  config.altup.blocks = blocks;
+  return config;
+}
+
+struct NamedConfig {
+  std::string name;  ///< of a test: letters and digits
+  T5Config config;
+  friend void PrintTo(const NamedConfig& named, std::ostream* out) { *out << named.name; }
+};
+
+/// Every kind of model that the config can say.
+inline std::vector<NamedConfig> every_kind() {
+  std::vector<NamedConfig> kinds = {
+      {"Dense", small_config()},
+      {"AltUp2", small_config(Variant::kAltUp, 2)},
+      {"AltUp3", small_config(Variant::kAltUp, 3)},
+      {"AltUp1", small_config(Variant::kAltUp, 1)},
+      {"Recycled2", small_config(Variant::kRecycled, 2)},
+      {"Recycled4", small_config(Variant::kRecycled, 4)},
+      {"Sum2", small_config(Variant::kSum, 2)},
+  };
+  kinds.push_back({"Relu", small_config()});
+  kinds.back().config.feed_forward = FeedForwardKind::kRelu;
+  kinds.push_back({"Tied", small_config()});
+  kinds.back().config.tie_embeddings = true;
+  kinds.push_back({"TiedRecycled2", small_config(Variant::kRecycled, 2)});
+  kinds.back().config.tie_embeddings = true;
+  kinds.push_back({"AltUp2Summed", small_config(Variant::kAltUp, 2)});
+  kinds.back().config.altup.cross_attention = CrossAttentionWidth::kSummed;
+  kinds.push_back({"AltUp2Same", small_config(Variant::kAltUp, 2)});
+  kinds.back().config.altup.block_selection = BlockSelection::kSame;
+  kinds.push_back({"AltUp3Active", small_config(Variant::kAltUp, 3)});
+  kinds.back().config.altup.init = CoefficientInit::kActive;
+  return kinds;
+}
+
+/// In evaluation mode, with coefficients away from their start, so that every one of them counts.
+inline T5 make_model(const T5Config& config, uint64_t seed = 1) {
+  torch::manual_seed(seed);
+  T5 model(config);
+  torch::NoGradGuard no_grad;
+  for (const auto& item : model->named_parameters()) {
+    if (item.key().ends_with("_coefs")) {
+      item.value().add_(0.2 * torch::randn(item.value().sizes()));
+    }
+  }
+  model->eval();
+  return model;
+}
+
+inline torch::Tensor random_ids(int64_t batch, int64_t length, const T5Config& config) {
+  return torch::randint(2, config.vocab_size, {batch, length}, torch::kInt64);
+}
+
+/// true for the first lengths[b] of `width` positions. [B, width]
+inline torch::Tensor mask_of(const std::vector<int64_t>& lengths, int64_t width) {
+  return torch::arange(width).unsqueeze(0) < torch::tensor(lengths).unsqueeze(1);
+}
+
+/// Copies what both have by name; returns how many `from` has and `to` has not.
+inline int64_t copy_common_parameters(const T5& from, T5& to) {
+  torch::NoGradGuard no_grad;
+  int64_t missing = 0;
+  const auto targets = to->named_parameters();
+  for (const auto& item : from->named_parameters()) {
+    const auto* target = targets.find(item.key());
+    if (target == nullptr) {
+      ++missing;
+    } else {
+      target->copy_(item.value());
+    }
+  }
+  return missing;
+}
+
+inline double largest_difference(const torch::Tensor& a, const torch::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
+
+}  // namespace altup::testing
