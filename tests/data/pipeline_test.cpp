@@ -172,6 +172,23 @@ TEST(Pretraining, CorruptionAndFileOrderAreNewInEachEpoch) {
   for (const auto& chunk : first_chunks) EXPECT_GT(inputs_of[chunk].size(), 1);
 }
 
+TEST(Pretraining, EachChunkOfAnEpochHasAMaskOfItsOwn) {
+  Corpus corpus;
+  corpus.config().shuffle_window = 3;
+  const auto source = corpus.source(1);
+  const auto size = cut(corpus.tokens()).size();
+  std::set<std::vector<int64_t>> masks;  // where the sentinels stand
+  for (size_t i = 0; i < size; ++i) {
+    const auto batch = source->next();
+    std::vector<int64_t> mask;
+    for (const auto* side : {&batch.input_ids, &batch.target_ids}) {
+      for (const int64_t id : *side) mask.push_back(id >= small_tokenizer()->pieces() ? 1 : 0);
+    }
+    masks.insert(mask);
+  }
+  EXPECT_EQ(masks.size(), size);
+}
+
 TEST(Pretraining, ContinuesBitForBitFromEveryBatch) {
   const Corpus corpus;
   const auto source = corpus.source();

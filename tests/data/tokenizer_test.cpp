@@ -32,6 +32,7 @@ TEST(Tokenizer, KnownIdsOfTheT5Vocabulary) {
   EXPECT_EQ(t5.encode("a cow jumping over the moon"), Ids({3, 9, 9321, 15539, 147, 8, 8114}));
   EXPECT_EQ(t5.encode("Summary of the text."), Ids({20698, 13, 8, 1499, 5}));
   EXPECT_EQ(t5.encode("a\n\tb"), t5.encode("a b"));
+  EXPECT_EQ(t5.encode("a\rb"), t5.encode("a b"));
   EXPECT_EQ(t5.encode(" a  b "), t5.encode("a b"));
 }
 
