@@ -16,26 +16,25 @@ namespace altup {
 namespace {
 
 constexpr std::string_view kStyle = R"css(
-body { font: 16px/1.5 Charter, Georgia, "Times New Roman", serif; color: #1b1b1b; background: #fdfdfc;
-       max-width: 1180px; margin: 2.5rem auto; padding: 0 1.5rem; }
+body { font: 1rem/1.5 Charter, Georgia, "Times New Roman", serif; color: #1b1b1b; background: #fdfdfc;
+       max-width: 1240px; margin: 2.5rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
 p { max-width: 46rem; margin: .3rem 0 .8rem; } .note { color: #555; font-size: .9rem; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums lining-nums;
+table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums lining-nums;
         border-top: 1.5px solid #222; border-bottom: 1.5px solid #222; }
 .scroll { overflow-x: auto; }
-th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap; }
+th, td { padding: .25rem .5rem; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #222; font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child, .text { text-align: left; } td small { color: #666; }
 figure { margin: 1.6rem 0; break-inside: avoid; }
 figcaption { font-size: .92rem; margin-bottom: .3rem; } figcaption b { margin-right: .6rem; }
 .legend { font-size: .88rem; } .legend span { margin-right: 1.1rem; white-space: nowrap; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: .6rem; }
-svg text { font: 10px system-ui, Helvetica, Arial, sans-serif; fill: #444; }
-svg text.label { font-size: 11px; fill: #1b1b1b; }
-svg .grid { stroke: #e3e3e0; } svg .axis { stroke: #555; }
 .swatch { width: 26px; height: 8px; margin-right: .35rem; vertical-align: middle; }
-@media print { body { margin: 0; max-width: none; background: #fff; font-size: 11px; }
-               .scroll { overflow: visible; } .panels { grid-template-columns: repeat(3, 1fr); } }
+@page { size: A4 landscape; margin: 12mm; }
+@media print { html { font-size: 11px; } body { margin: 0; max-width: none; background: #fff; }
+               table { font-size: 9px; } .scroll { overflow: visible; }
+               .panels { grid-template-columns: repeat(3, 1fr); } }
 )css";
 
 constexpr std::string_view kMissing = "–";
@@ -172,8 +171,8 @@ std::string comparison(const std::vector<RunSummary>& runs) {
     for (const auto& run : runs) {
       if (const auto value = column.value(run)) values.push_back({0, *value});
     }
-    const bool compared = column.best != 0 && values.size() > 1;
-    best.push_back(compared ? extreme(values, column.best) : std::nullopt);
+    const bool differ = extreme(values, 1) != extreme(values, -1);
+    best.push_back(column.best != 0 && differ ? extreme(values, column.best) : std::nullopt);
   }
   std::string body;
   for (size_t r = 0; r < runs.size(); ++r) {

@@ -19,12 +19,14 @@ constexpr std::array<std::string_view, 7> kColours = {"#0072B2", "#D55E00", "#00
 constexpr std::array<std::string_view, 3> kDashes = {"", "6 3", "1.5 3"};
 
 // The picture, in its own units; it is stretched to its column.
-constexpr double kWidth = 360;
+constexpr double kWidth = 366;
 constexpr double kHeight = 236;
-constexpr double kLeft = 52;
-constexpr double kRight = 348;
+constexpr double kLeft = 56;
+constexpr double kRight = 346;
 constexpr double kTop = 10;
 constexpr double kBottom = 192;
+constexpr std::string_view kGridColour = "#e3e3e0";
+constexpr std::string_view kAxisColour = "#555";
 // More points than this are drawn as means of neighbours: nobody sees more in a picture of this
 // width.
 constexpr size_t kMaxPoints = 300;
@@ -92,6 +94,21 @@ std::vector<Point> thinned(const std::vector<Point>& points) {
   return means;
 }
 
+std::string tick(double value, int digits) {
+  return digits > 0 ? fixed(value, digits) : thousands(std::llround(value));
+}
+
+std::string line(double x1, double y1, double x2, double y2, std::string_view colour) {
+  return str("<path d=\"M", fixed(x1, 1), " ", fixed(y1, 1), " L", fixed(x2, 1), " ", fixed(y2, 1),
+             "\" stroke=\"", colour, "\"/>\n");
+}
+
+std::string text(double x, double y, std::string_view anchor, const std::string& content,
+                 const std::string& attributes = "") {
+  return str("<text x=\"", fixed(x, 1), "\" y=\"", fixed(y, 1), "\" text-anchor=\"", anchor, "\"",
+             attributes, ">", escape_html(content), "</text>\n");
+}
+
 class Picture {
  public:
   explicit Picture(const Chart& chart) : chart_(chart) {
@@ -106,9 +123,12 @@ class Picture {
   }
 
   std::string draw() const {
+    // Styled by attributes, not by the page, so that a figure can be cut out and used alone.
     std::string out =
-        str("<svg viewBox=\"0 0 ", kWidth, " ", kHeight, "\" role=\"img\" aria-label=\"",
-            escape_html(chart_.y.label + " by " + chart_.x.label), "\">\n");
+        str("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", kWidth, " ", kHeight,
+            "\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"10\" fill=\"#444\" ",
+            "role=\"img\" aria-label=\"", escape_html(chart_.y.label + " by " + chart_.x.label),
+            "\">\n");
     out += grid();
     out += str("<svg x=\"", kLeft, "\" y=\"", kTop - 3, "\" width=\"", kRight - kLeft + 4,
                "\" height=\"", kBottom - kTop + 6, "\" viewBox=\"", kLeft, " ", kTop - 3, " ",
@@ -149,26 +169,22 @@ class Picture {
   std::string grid() const {
     std::string out;
     for (int i = 0; i < y_.count; ++i) {
-      const auto at = fixed(top(y_.at(i)), 1);
-      out += str("<line x1=\"", kLeft, "\" x2=\"", kRight, "\" y1=\"", at, "\" y2=\"", at,
-                 "\" class=\"grid\"/><text x=\"", kLeft - 6, "\" y=\"", at,
-                 "\" dy=\"0.32em\" text-anchor=\"end\">", fixed(y_.at(i), y_.digits), "</text>\n");
+      const double y = top(y_.at(i));
+      out += line(kLeft, y, kRight, y, kGridColour);
+      out += text(kLeft - 6, y + 3.5, "end", tick(y_.at(i), y_.digits));
     }
     for (int i = 0; i < x_.count && x_.at(i) <= x_end_ * (1 + 1e-9); ++i) {
-      const auto at = fixed(left(x_.at(i)), 1);
-      out += str("<line x1=\"", at, "\" x2=\"", at, "\" y1=\"", kBottom, "\" y2=\"", kBottom + 4,
-                 "\" class=\"axis\"/><text x=\"", at, "\" y=\"", kBottom + 16,
-                 "\" text-anchor=\"middle\">", fixed(x_.at(i), x_.digits), "</text>\n");
+      const double x = left(x_.at(i));
+      out += line(x, kBottom, x, kBottom + 4, kAxisColour);
+      out += text(x, kBottom + 16, "middle", tick(x_.at(i), x_.digits));
     }
-    out += str("<path d=\"M", kLeft, " ", kTop, " V", kBottom, " H", kRight,
-               "\" fill=\"none\" class=\"axis\"/>\n");
-    out +=
-        str("<text x=\"", (kLeft + kRight) / 2, "\" y=\"", kHeight - 8,
-            "\" text-anchor=\"middle\" class=\"label\">", escape_html(chart_.x.label), "</text>\n");
+    out += line(kLeft, kTop, kLeft, kBottom, kAxisColour);
+    out += line(kLeft, kBottom, kRight, kBottom, kAxisColour);
+    const std::string label = " font-size=\"11\" fill=\"#1b1b1b\"";
     const double middle = (kTop + kBottom) / 2;
-    return out + str("<text x=\"12\" y=\"", middle, "\" transform=\"rotate(-90 12 ", middle,
-                     ")\" text-anchor=\"middle\" class=\"label\">", escape_html(chart_.y.label),
-                     "</text>\n");
+    out += text((kLeft + kRight) / 2, kHeight - 8, "middle", chart_.x.label, label);
+    return out + text(11, middle, "middle", chart_.y.label,
+                      str(label, " transform=\"rotate(-90 11 ", middle, ")\""));
   }
 
   std::string curve(const std::vector<Point>& points, const Series& series) const {

@@ -103,6 +103,7 @@ TEST(Report, ShowsRunsSideBySide) {
   EXPECT_THAT(html, HasSubstr("<td>1,234,567</td>"));
   EXPECT_THAT(html, HasSubstr("<td>2.5000</td>"));
   EXPECT_THAT(html, HasSubstr("<td><b>2.2500</b></td>"));  // the lower loss
+  EXPECT_EQ(count_of(html, "<td>512</td>"), 2U);           // equal memory: neither is best
   EXPECT_THAT(html, HasSubstr("<td>2,000,000</td>"));      // tokens
   EXPECT_THAT(html, HasSubstr("<td>3:20</td>"));           // 200 s
   EXPECT_THAT(html, HasSubstr("87.50</td><td>872</td>"));
@@ -120,7 +121,12 @@ TEST(Report, ShowsRunsSideBySide) {
 }
 
 TEST(Report, NeedsNothingFromElsewhere) {
-  const auto html = html_report({example_run("a", 2)});
+  // A name, nothing that is fetched.
+  const std::string name_space = "xmlns=\"http://www.w3.org/2000/svg\"";
+  auto html = html_report({example_run("a", 2)});
+  for (size_t at = html.find(name_space); at != std::string::npos; at = html.find(name_space)) {
+    html.erase(at, name_space.size());
+  }
   for (const auto* outside :
        {"<script", "http://", "https://", "src=", "href=", "@import", "url("}) {
     EXPECT_THAT(html, Not(HasSubstr(outside)));
@@ -210,7 +216,7 @@ TEST(SvgChart, AxesAreRoundAndHoldTheCurve) {
   for (const auto* tick : {">2.0<", ">2.2<", ">3.0<", ">0<", ">20<", ">100<"})
     EXPECT_THAT(svg, HasSubstr(tick));
   // From the lower left corner to the top in the middle, and half-way down at the right edge.
-  EXPECT_THAT(svg, HasSubstr("M52.0 192.0 L200.0 10.0 L348.0 101.0"));
+  EXPECT_THAT(svg, HasSubstr("M56.0 192.0 L201.0 10.0 L346.0 101.0"));
 }
 
 TEST(SvgChart, SkipsTheSteepStartAndThinsLongCurves) {
@@ -221,8 +227,9 @@ TEST(SvgChart, SkipsTheSteepStartAndThinsLongCurves) {
   chart.series[0].points.clear();
   for (int i = 0; i < 9000; ++i) chart.series[0].points.emplace_back(i, 1.0 + i % 2);
   const auto svg = svg_chart(chart);
-  EXPECT_LT(count_of(svg, " L"), 300U);
-  EXPECT_THAT(svg, Not(HasSubstr("192.0 L")));  // means of 30 neighbours, none at either extreme
+  const auto curve = svg.substr(svg.find("<g class"));
+  EXPECT_LT(count_of(curve, " L"), 300U);
+  EXPECT_THAT(curve, Not(HasSubstr("192.0 L")));  // means of 30 neighbours, none at either extreme
 }
 
 TEST(SvgChart, UnitsFollowTheSize) {
