@@ -8,6 +8,7 @@
 
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
+#include "altup/util/text.h"
 #include "apps/command.h"
 #include "trainers/runtime.h"
 
@@ -19,6 +20,24 @@ constexpr int kUsage = 2;
 int fail(int code, const std::string& what) {
   std::cerr << "error: " << what.substr(0, what.find('\n')) << std::endl;
   return code;
+}
+
+/// What to say about a wrong command line. CLI11 reports a missing command before it looks at the
+/// misspelled word that was meant as one, so that word is named here.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
+  const auto unknown = app.remaining(/*recurse=*/true);
+  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::RequiredError) ||
+      !app.get_subcommands().empty() || unknown.empty() || unknown.front().starts_with('-')) {
+    return error.what();
+  }
+  std::vector<std::string> commands;
+  for (const auto* command : app.get_subcommands(/*filter=*/nullptr)) {
+    commands.push_back(command->get_name());
+  }
+  const std::string closest = altup::nearest(unknown.front(), commands);
+  return altup::str(
+      "\"", unknown.front(), "\" is no command; expected ",
+      closest.empty() ? "one of " + altup::join(commands, ", ") : "perhaps " + closest);
 }
 
 int run(int argc, char** argv) {
@@ -46,7 +65,7 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return fail(kUsage, std::string(error.what()) + "; see altup --help");
+    return fail(kUsage, explain(app, error) + "; see altup --help");
   }
   try {
     altup::set_log_level(altup::parse_log_level(command.log_level));

@@ -66,7 +66,7 @@ def tokenizer_model(tmp_path_factory) -> Path:
     ]
     (directory / "text.txt").write_text("\n\n".join(lines))
     Altup(directory).succeed(
-        "tokenizer", "train", "--input", "text.txt", "--vocab-size", 60, "--output", "tokenizer"
+        "tokenizer", "train", "--input", "text.txt", "--vocab-size", 40, "--output", "tokenizer"
     )
     return next((directory / "tokenizer").glob("*.model"))
 

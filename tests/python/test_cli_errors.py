@@ -135,7 +135,8 @@ def test_mistake_in_set_is_named(refused, write, override, words):
 @pytest.mark.parametrize(
     "arguments, word",
     [
-        (["pretrian"], "pretrian"),
+        (["pretrian"], "perhaps pretrain"),
+        (["fly"], "one of demo"),
         (["info", "--confgi", "run.toml"], "--confgi"),
         (["pretrain", "--output", "run"], "--config"),
         (["generate"], "--checkpoint"),
@@ -143,7 +144,6 @@ def test_mistake_in_set_is_named(refused, write, override, words):
         (["info", "--checkpoint", "nowhere"], "nowhere"),
         (["generate", "--checkpoint", "nowhere"], "nowhere"),
         (["export", "--checkpoint", "nowhere", "--to", "torchscript", "--output", "model.pt"], "nowhere"),
-        (["evaluate", "--checkpoint", "nowhere", "--task", "glue/sst2", "--data", "."], "nowhere"),
         (["score", "--task", "glue/sst", "--data", ".", "--predictions", "p.tsv"], "glue/sst2"),
         (["score", "--task", "glue/sst2", "--data", "nowhere", "--predictions", "p.tsv"], "nowhere"),
         (["import", "--from", "nowhere", "--output", "model"], "nowhere"),
@@ -234,8 +234,8 @@ def test_file_that_is_no_gzip_is_named(preview, tmp_path):
 
 
 def test_corpus_without_text_is_refused(preview):
-    corpus, said = preview("corpus.txt", "\n\n  \n")
-    assert "no text" in said or corpus in said, said
+    _, said = preview("corpus.txt", "\n\n  \n")
+    assert "training data" in said and "0 tokens" in said, said
 
 
 def test_missing_corpus_is_named(preview, tmp_path):
@@ -324,6 +324,12 @@ def test_broken_squad_predictions_are_named(refused, write):
     for broken in ('{"q0": "The cow"', '{"q0": 7}', "{}", '["The cow"]'):
         predictions = write("predictions.json", broken)
         assert score(refused, "squad", data, predictions).startswith(str(predictions)), broken
+
+
+def test_missing_checkpoint_to_evaluate_is_named(refused, write):
+    data = write("SST-2/dev.tsv", SST2_HEADER + SST2_GOOD)
+    said = refused("evaluate", "--checkpoint", "nowhere", "--task", "glue/sst2", "--data", data)
+    assert said.startswith("nowhere"), said
 
 
 def test_broken_checkpoint_is_named(refused, tmp_path, write):
