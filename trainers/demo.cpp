@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "altup/models/torchscript.h"
+#include "altup/tasks/task.h"
 #include "altup/util/logging.h"
 #include "trainers/batch_tensors.h"
 #include "trainers/checkpoint_io.h"
