@@ -1,0 +1,130 @@
+#include "altup/models/t5_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "altup/util/error.h"
+
+namespace altup {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+template <class Call>
+std::string message_of(Call&& call) {
+  try {
+    call();
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::string complaint(const std::string& json) {
+  return message_of([&] { t5_config_from_json(json, "config.json"); });
+}
+
+/// to_json of the default config with `from` replaced.
+std::string edited(const std::string& from, const std::string& to) {
+  std::string json = to_json(T5Config{});
+  const size_t at = json.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return json.replace(at, from.size(), to);
+}
+
+TEST(T5Config, SizesAreThoseOfT5) {
+  struct Expected {
+    ModelSize size;
+    std::array<int64_t, 4> values;  // d_model, d_ff, num_heads, layers of each stack
+  };
+  for (const auto& [size, values] : {Expected{ModelSize::kTiny, {256, 512, 4, 4}},
+                                     {ModelSize::kSmall, {512, 1024, 6, 8}},
+                                     {ModelSize::kBase, {768, 2048, 12, 12}},
+                                     {ModelSize::kLarge, {1024, 2816, 16, 24}},
+                                     {ModelSize::kXl, {2048, 5120, 32, 24}}}) {
+    T5Config config;
+    config.d_kv = 1;
+    config.apply_size(size);
+    EXPECT_EQ(config.size, size);
+    EXPECT_EQ(
+        (std::array{config.d_model, config.d_ff, config.num_heads, config.num_encoder_layers}),
+        values);
+    EXPECT_EQ(config.num_decoder_layers, config.num_encoder_layers);
+    EXPECT_EQ(config.d_kv, 64);
+    config.validate();
+  }
+  T5Config custom;
+  custom.d_model = 7;
+  custom.apply_size(ModelSize::kCustom);
+  EXPECT_EQ(custom.d_model, 7);
+  T5Config small;
+  small.apply_size(ModelSize::kSmall);
+  EXPECT_EQ(small, T5Config{});  // the defaults are its
+}
+
+TEST(T5Config, JsonReadsBackToTheSameValues) {
+  T5Config config;
+  config.apply_size(ModelSize::kTiny);
+  config.d_model = 97;
+  config.feed_forward = FeedForwardKind::kRelu;
+  config.dropout = 1.0 / 3.0;
+  config.altup = {Variant::kRecycled, 5, BlockSelection::kSame, CoefficientInit::kActive,
+                  CrossAttentionWidth::kSummed};
+  config.tie_embeddings = true;
+  EXPECT_EQ(t5_config_from_json(to_json(config), "config.json"), config);
+}
+
+TEST(T5Config, JsonIsReadStrictly) {
+  EXPECT_EQ(complaint(edited("\"d_ff\"", "\"d_fff\"")),
+            "config.json: unknown key \"d_fff\"; did you mean \"d_ff\"?");
+  EXPECT_EQ(complaint(edited("\"blocks\"", "\"block\"")),
+            "config.json: unknown key \"altup.block\"; did you mean \"altup.blocks\"?");
+  EXPECT_EQ(complaint(edited("\"d_ff\": 1024,", "")), "config.json: \"d_ff\" is missing");
+  EXPECT_EQ(complaint(edited("1024", "\"wide\"")),
+            "config.json: d_ff is \"wide\"; expected an integer between 1 and 1048576");
+  EXPECT_EQ(complaint(edited("1024", "0")),
+            "config.json: d_ff is 0; expected an integer between 1 and 1048576");
+  EXPECT_THAT(complaint(edited("1024", "18446744073709551615")),
+              StartsWith("config.json: d_ff is 18"));
+  EXPECT_THAT(complaint(edited("\"none\"", "\"nothing\"")),
+              HasSubstr("altup.variant is \"nothing\"; expected one of \"none\", \"altup\""));
+  EXPECT_EQ(complaint("{\n  \"d_ff\": 1,\n  oops\n}"),
+            "config.json:3: broken JSON; expected one object");
+  EXPECT_EQ(complaint("[1]"), "config.json: the file is a JSON array; expected an object");
+  // A key that a later version adds has its default in older files.
+  EXPECT_EQ(complaint(edited("\"norm_epsilon\": 1e-06,", "")), "");
+}
+
+TEST(T5Config, ContradictionsStartWithTheKey) {
+  const auto refusal = [](auto&& change) {
+    T5Config config;
+    change(config);
+    return message_of([&] { config.validate(); });
+  };
+  EXPECT_THAT(refusal([](T5Config& c) { c.relative_buckets = 33; }),
+              StartsWith("model.relative_buckets is 33; expected an even"));
+  EXPECT_THAT(refusal([](T5Config& c) { c.relative_max_distance = 16; }),
+              StartsWith("model.relative_max_distance is 16; expected more than half"));
+  EXPECT_EQ(refusal([](T5Config& c) { c.relative_max_distance = 17; }), "");
+  EXPECT_THAT(refusal([](T5Config& c) { c.norm_epsilon = 0; }),
+              StartsWith("model.norm_epsilon is 0"));
+  EXPECT_THAT(refusal([](T5Config& c) { c.altup.blocks = 0; }), StartsWith("altup.blocks is 0"));
+  for (const auto variant : {Variant::kNone, Variant::kAltUp, Variant::kRecycled}) {
+    EXPECT_EQ(refusal([&](T5Config& c) {
+                c.altup.variant = variant;
+                c.tie_embeddings = true;
+              }),
+              "");
+  }
+  EXPECT_THAT(refusal([](T5Config& c) {
+                c.altup.variant = Variant::kSum;
+                c.tie_embeddings = true;
+              }),
+              HasSubstr("embedding is 1024 wide and whose head is 512"));
+}
+
+}  // namespace
+}  // namespace altup
