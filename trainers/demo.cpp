@@ -43,7 +43,7 @@ const std::vector<DemoTask> kTasks = {{"glue/sst2", "sentiment", "accuracy", 150
                                       {"glue/rte", "entailment", "accuracy", 250, 96, 6},
                                       {"squad", "questions", "f1", 250, 160, 16}};
 
-constexpr int64_t kPieces = 2000;
+constexpr int64_t kPieces = 1500;
 constexpr int64_t kSentinels = 100;
 constexpr int64_t kPretrainingSteps = 500;
 
@@ -58,7 +58,7 @@ RunConfig pretraining_config(const fs::path& directory, Variant variant, int64_t
   config.model.num_heads = 4;
   config.model.num_encoder_layers = 3;
   config.model.num_decoder_layers = 3;
-  config.model.vocab_size = 2112;
+  config.model.vocab_size = kPieces + kSentinels;
   config.model.altup.variant = variant;
   config.tokenizer.model = (directory / "tokenizer" / "spiece.model").string();
   config.tokenizer.sentinels = kSentinels;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "altup/modules/cross_entropy.h"
 #include "altup/util/random.h"
@@ -33,19 +34,22 @@ double gradient_norm(const std::vector<torch::Tensor>& parameters) {
 }
 
 [[noreturn]] void report_not_finite(T5& model, int64_t step, double loss) {
+  // A bad parameter spoils every gradient, so the parameters are looked at first.
+  const auto first_bad =
+      [&](const std::function<torch::Tensor(const torch::Tensor&)>& part) -> std::string {
+    for (const auto& item : model->named_parameters()) {
+      const auto tensor = part(item.value());
+      if (tensor.defined() && !torch::isfinite(tensor).all().item<bool>()) return item.key();
+    }
+    return "";
+  };
   std::string where = "the activations";
-  for (const auto& item : model->named_parameters()) {
-    const auto bad = [](const torch::Tensor& t) {
-      return t.defined() && !torch::isfinite(t).all().item<bool>();
-    };
-    if (bad(item.value())) {
-      where = str("the parameter ", item.key());
-      break;
-    }
-    if (bad(item.value().grad())) {
-      where = str("the gradient of ", item.key());
-      break;
-    }
+  const auto parameter = first_bad([](const torch::Tensor& value) { return value; });
+  const auto gradient = first_bad([](const torch::Tensor& value) { return value.grad(); });
+  if (!parameter.empty()) {
+    where = "the parameter " + parameter;
+  } else if (!gradient.empty()) {
+    where = "the gradient of " + gradient;
   }
   throw std::runtime_error(
       str("step ", step, ": the loss is ", loss, "; the first place that is not finite is ", where,
