@@ -48,8 +48,8 @@ inline std::filesystem::path shared_data(const std::string& name) {
 }  // namespace altup::testing
 
 /// Leaves the test out, with a clear word, where real data is not there.
-#define ALTUP_SHARED_DATA_OR_SKIP(variable, name)                      \
-  const auto variable = altup::testing::shared_data(name);             \
-  if (variable.empty()) {                                              \
-    GTEST_SKIP() << "real data file " << (name) << " is not here";     \
+#define ALTUP_SHARED_DATA_OR_SKIP(variable, name)                  \
+  const auto variable = altup::testing::shared_data(name);         \
+  if (variable.empty()) {                                          \
+    GTEST_SKIP() << "real data file " << (name) << " is not here"; \
   }
