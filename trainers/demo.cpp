@@ -40,12 +40,12 @@ struct DemoTask {
 };
 
 const std::vector<DemoTask> kTasks = {{"glue/sst2", "sentiment", "accuracy", 150, 64, 4},
-                                      {"glue/rte", "entailment", "accuracy", 250, 96, 6},
-                                      {"squad", "questions", "f1", 250, 160, 16}};
+                                      {"glue/rte", "entailment", "accuracy", 150, 96, 6},
+                                      {"squad", "questions", "f1", 200, 160, 16}};
 
 constexpr int64_t kPieces = 1500;
 constexpr int64_t kSentinels = 100;
-constexpr int64_t kPretrainingSteps = 500;
+constexpr int64_t kPretrainingSteps = 400;
 
 // Sizes that two cores train in a minute. The rates follow from the short runs: Adafactor scales
 // its steps by the parameters, so 1/sqrt(max(step, 500)) starts at 0.045.
@@ -68,11 +68,11 @@ RunConfig pretraining_config(const fs::path& directory, Variant variant, int64_t
   config.data.target_length = 0;
   config.data.shuffle_window = 4096;
   config.train.steps = kPretrainingSteps;
-  config.train.batch_size = 32;
+  config.train.batch_size = 16;
   config.train.seed = seed;
   config.train.log_every = 50;
   config.train.evaluate_every = 100;
-  config.train.save_every = 250;
+  config.train.save_every = 200;
   config.train.keep_checkpoints = 1;
   config.train.validation_examples = 128;
   config.optimizer.warmup_steps = 500;
@@ -88,13 +88,13 @@ RunConfig finetuning_config(const fs::path& directory, const DemoTask& task,
   config.task.target_length = task.target_length;
   config.train.init_from = pretrained.string();
   config.train.steps = task.steps;
-  config.train.batch_size = 32;
+  config.train.batch_size = 16;
   config.train.seed = seed;
   config.train.log_every = 50;
   config.train.evaluate_every = 0;
   config.train.save_every = 0;
   config.train.keep_checkpoints = 1;
-  config.optimizer.learning_rate = 0.02;
+  config.optimizer.learning_rate = 0.01;
   config.optimizer.schedule = Schedule::kConstant;
   config.optimizer.warmup_steps = 0;
   return config;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "altup/models/t5.h"
+#include "tests/support/one_thread.h"
 
 namespace altup::testing {
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "altup/modules/feed_forward.h"
+#include "tests/support/one_thread.h"
 
 namespace altup {
 namespace {
