@@ -157,7 +157,8 @@ class Loop {
     }
     if (evaluation_.empty()) return;
     const auto value = evaluation_.front().values.find(run_.best_metric);
-    if (value == evaluation_.front().values.end()) return;
+    // A correlation of constant predictions is NaN, which no later value would beat.
+    if (value == evaluation_.front().values.end() || std::isnan(value->second)) return;
     if (!state_.best ||
         (run_.higher_is_better ? value->second > *state_.best : value->second < *state_.best)) {
       state_.best = value->second;
