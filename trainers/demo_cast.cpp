@@ -6,6 +6,7 @@
 #include <iterator>
 #include <set>
 #include <string_view>
+#include <utility>
 
 #include "trainers/demo_grammar.h"
 
@@ -13,9 +14,10 @@ namespace altup {
 namespace {
 
 constexpr uint64_t kCastStream = 1;
-constexpr size_t kNames = 200;
-constexpr size_t kPlaces = 60;
-constexpr size_t kResidents = 320;
+// Few enough that a corpus of some megabytes tells every fact hundreds of times.
+constexpr size_t kNames = 24;
+constexpr size_t kPlaces = 12;
+constexpr size_t kResidents = 24;
 
 constexpr const char* kOnsets[] = {"A",   "Be", "Bri", "Co", "Da", "Do", "E",  "Fe",  "Gi", "Gre",
                                    "Ha",  "Hu", "I",   "Jo", "Ka", "Li", "Lo", "Ma",  "Mi", "Ne",
@@ -58,10 +60,10 @@ bool doubles_letter(const std::string& word) {
   return std::adjacent_find(word.begin(), word.end()) != word.end();
 }
 
-std::vector<FirstName> draw_names(CounterRng& rng) {
+std::vector<FirstName> draw_names(size_t count, CounterRng& rng) {
   std::set<std::string> taken;
   std::vector<FirstName> names;
-  while (names.size() < kNames) {
+  while (names.size() < count) {
     const bool female = names.size() % 2 == 0;
     const std::string start = compound(kOnsets, kMiddles, rng);
     const std::string name = start + (female ? pick(kFemaleEnds, rng) : pick(kMaleEnds, rng));
@@ -117,22 +119,17 @@ Resident draw_resident(size_t index, const FirstName& name, const std::string& l
   return person;
 }
 
-/// Brothers and sisters come in pairs: 0 and 1, 2 and 3, …
+/// Brothers and sisters come in pairs, 0 and 1, 2 and 3, …, and share a last name.
 std::vector<Resident> draw_residents(const std::vector<FirstName>& names, CounterRng& rng) {
   std::set<std::string> taken;
   std::vector<Resident> residents;
   while (residents.size() < kResidents) {
     const std::string last = compound(kLastStarts, kLastEnds, rng);
-    const FirstName& one = pick(names, rng);
-    const FirstName& other = pick(names, rng);
-    if (one.name == other.name ||
-        taken.count(one.name + last) + taken.count(other.name + last) > 0) {
-      continue;
-    }
-    for (const FirstName* name : {&one, &other}) {
-      taken.insert(name->name + last);
-      residents.push_back(draw_resident(residents.size(), *name, last, rng));
-      residents.back().sibling = static_cast<int>((residents.size() - 1) ^ 1);
+    if (!taken.insert(last).second) continue;
+    for (int i = 0; i < 2; ++i) {
+      const size_t index = residents.size();
+      residents.push_back(draw_resident(index, names[index], last, rng));
+      residents.back().sibling = static_cast<int>(index ^ 1);
     }
   }
   for (size_t i = 0; i < kResidents; ++i) {
@@ -148,9 +145,11 @@ std::vector<Resident> draw_residents(const std::vector<FirstName>& names, Counte
 Cast make_cast(uint64_t seed) {
   CounterRng rng(seed, kCastStream);
   Cast cast;
-  cast.names = draw_names(rng);
+  std::vector<FirstName> names = draw_names(kNames + kResidents, rng);
   cast.places = draw_places(rng);
-  cast.residents = draw_residents(cast.names, rng);
+  cast.residents = draw_residents(names, rng);
+  names.erase(names.begin(), names.begin() + kResidents);
+  cast.names = std::move(names);
   return cast;
 }
 

@@ -1,7 +1,7 @@
-// Who and what there is in the demo world: places and residents with facts that never change. Every
-// resident is told by the full name; a text that says only "Ada" speaks of some Ada, whose facts
-// hold in that text alone. So a question about a full name may be answered from memory, and one
-// about a first name only by reading.
+// Who and what there is in the demo world: places and residents with facts that never change, and
+// other people, who appear in episodes and arguments and whose facts hold in that text alone. So a
+// question about a resident may be answered from memory, and one about somebody else only by
+// reading.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,7 @@ struct Resident {
 };
 
 struct Cast {
-  std::vector<FirstName> names;
+  std::vector<FirstName> names;  ///< of the people who are no residents
   std::vector<Place> places;
   std::vector<Resident> residents;
 };

@@ -72,7 +72,7 @@ Inference contrast(const char* says, const char* concludes, const Contrast& fact
 
   Inference inference;
   inference.premise =
-      sentence("[{one}|{one}|{one}, and {two}|{two}, but {one}|{one}, while {two}].", slots, rng);
+      sentence("[{one}|{one}|{one}|{one}|{one}|{one}, and {two}|{two}, but {one}].", slots, rng);
   slots.set("P", slots.at("A")).set("f", facts.follows_first);
   inference.follows = clause(concludes, slots, rng);
   slots.set("f", facts.follows_second);
@@ -318,9 +318,11 @@ Inference next_day(const Cast& cast, CounterRng& rng) {
 }
 
 using Draw = Inference (*)(const Cast&, CounterRng&);
-constexpr Draw kKinds[] = {region,  region, home,     profession, profession, animal, material,
-                           mood,    deed,   relation, relation,   relation,   mutual, chain,
-                           company, belief, because,  instead,    next_day};
+constexpr Draw kKinds[] = {
+    region,     region,   region, region, profession, profession, profession, profession,
+    profession, animal,   animal, animal, material,   material,   material,   mood,
+    mood,       mood,     mood,   deed,   deed,       deed,       deed,       home,
+    instead,    relation, mutual, chain,  company,    belief,     because,    next_day};
 
 }  // namespace
 

@@ -249,8 +249,8 @@ Reading tell_episode(const Cast& cast, size_t max_sentences, CounterRng& rng) {
 
 Reading draw_reading(const Cast& cast, size_t max_sentences, CounterRng& rng) {
   const double kind = rng.uniform();
-  if (kind < 0.40) return tell_resident(cast, max_sentences, rng);
-  if (kind < 0.55) return tell_place(cast, max_sentences, rng);
+  if (kind < 0.60) return tell_resident(cast, max_sentences, rng);
+  if (kind < 0.80) return tell_place(cast, max_sentences, rng);
   return tell_episode(cast, max_sentences, rng);
 }
 
