@@ -24,7 +24,8 @@ int info(const Options& options, const Command& command) {
     run.files = {resolve_checkpoint(options.checkpoint) / "config.toml"};
   const auto config = read_run(run, command);
   const auto parameters = count_parameters(config.model);
-  const auto flops = count_flops(config.model, config.data.input_length, config.data.target_length);
+  const auto lengths = config.data.lengths();
+  const auto flops = count_flops(config.model, lengths.input, lengths.target);
   constexpr double kMib = 1024.0 * 1024.0;
   const nlohmann::json figures = {
       {"variant", enum_name(config.model.altup.variant)},

@@ -5,4 +5,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 scripts/build.sh altup_program
-exec build/altup demo --output runs/demo "$@"
+exec build/altup demo "$@"

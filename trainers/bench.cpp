@@ -78,12 +78,9 @@ StepBench bench_step(const RunConfig& config, int64_t steps) {
   model->to(device);
   model->set_activation_checkpointing(config.train.activation_checkpointing);
   const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
-  const auto corruption = config.data.corruption();
-  const int64_t target_length = config.data.target_length > 0
-                                    ? config.data.target_length
-                                    : chunk_for_input(config.data.input_length, corruption).target;
-  const Batch batch = random_batch(config.train.batch_size, config.data.input_length, target_length,
-                                   config.model.vocab_size);
+  const auto lengths = config.data.lengths();
+  const Batch batch =
+      random_batch(config.train.batch_size, lengths.input, lengths.target, config.model.vocab_size);
 
   StepBench result;
   result.steps = steps;
@@ -97,14 +94,14 @@ StepBench bench_step(const RunConfig& config, int64_t steps) {
     run();
   };
   const bool has_kernels = config.model.num_blocks() > 1 && !use_reference_kernels();
+  run();
+  result.peak_memory_mib = peak_memory_mib();  // before the reference path adds its own
   std::tie(result.fused, result.reference) =
       interleave(steps, run, has_kernels ? std::function<void()>(run_reference) : nullptr);
   result.tokens = batch.input_tokens() + batch.target_tokens();
-  result.flops =
-      static_cast<double>(batch.size) *
-      count_flops(config.model, config.data.input_length, target_length).forward_backward;
+  result.flops = static_cast<double>(batch.size) *
+                 count_flops(config.model, lengths.input, lengths.target).forward_backward;
   result.parameters = count_parameters(config.model).total;
-  result.peak_memory_mib = peak_memory_mib();
   return result;
 }
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "altup/models/evaluation_mode.h"
 #include "altup/modules/cross_entropy.h"
 #include "altup/util/files.h"
 #include "altup/util/logging.h"
@@ -17,8 +18,7 @@ torch::Tensor span_weights(const torch::Tensor& targets, const torch::Tensor& we
 LossEvaluation evaluate_loss(T5& model, const Tokenizer& tokenizer,
                              const std::vector<Batch>& batches, Precision precision) {
   torch::NoGradGuard no_grad;
-  const bool was_training = model->is_training();
-  model->eval();
+  const EvaluationMode evaluation(*model);
   const auto device = model->shared->weight.device();
   AutocastGuard autocast(precision, device);
   double nll = 0.0;
@@ -26,6 +26,10 @@ LossEvaluation evaluate_loss(T5& model, const Tokenizer& tokenizer,
   double span_tokens = 0.0;
   LossEvaluation result;
   for (const auto& batch : batches) {
+    if (stop_requested()) {
+      result.complete = false;
+      break;
+    }
     const auto tensors = to_tensors(batch, 0, batch.size, device);
     const auto logits =
         model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids).flatten(0, 1);
@@ -35,7 +39,6 @@ LossEvaluation evaluate_loss(T5& model, const Tokenizer& tokenizer,
     span_tokens += counted.sum().item<double>();
     result.target_tokens += tensors.target_tokens;
   }
-  model->train(was_training);
   if (result.target_tokens > 0) result.loss = nll / static_cast<double>(result.target_tokens);
   if (span_tokens > 0) result.accuracy = 100.0 * correct / span_tokens;
   return result;
@@ -55,6 +58,7 @@ TaskEvaluation evaluate_task(T5& model, const Tokenizer& tokenizer, const Task& 
   evaluation.task = task.name;
   evaluation.examples = static_cast<int64_t>(examples.size());
   evaluation.generation = generate_texts(model, tokenizer, inputs, config);
+  if (!evaluation.generation.complete) return evaluation;
   for (size_t i = 0; i < examples.size(); ++i) {
     evaluation.predictions.push_back(task.postprocess(evaluation.generation.texts[i], examples[i]));
   }

@@ -19,6 +19,7 @@ struct LossEvaluation {
   double accuracy =
       0.0;  ///< percent of span tokens (targets that are no sentinel and no eos), teacher-forced
   int64_t target_tokens = 0;
+  bool complete = true;  ///< false where stop_requested() ended it early
 };
 
 /// Loss without z-loss and label smoothing.
@@ -39,7 +40,7 @@ struct TaskEvaluation {
 };
 
 /// Answers every example by greedy decoding and scores the answers; without references (a test
-/// split) the metrics are empty.
+/// split), and where stop_requested() ended the decoding, the metrics are empty.
 TaskEvaluation evaluate_task(T5& model, const Tokenizer& tokenizer, const Task& task,
                              const std::vector<TaskExample>& examples,
                              const TextGenerationConfig& config);

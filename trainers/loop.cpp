@@ -147,8 +147,8 @@ class Loop {
   }
 
   void evaluate() {
-    if (!run_.evaluate || !due(train_.evaluate_every)) return;
-    evaluation_ = run_.evaluate();
+    if (!run_.evaluate || !due(train_.evaluate_every) || signals_.received() != 0) return;
+    evaluation_ = run_.evaluate();  // empty where a signal ended it
     for (auto& record : evaluation_) {
       record.step = state_.step;
       record.values["tokens"] = static_cast<double>(state_.tokens);

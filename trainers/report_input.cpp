@@ -1,5 +1,6 @@
 // Reading run directories for the report.
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "altup/models/model_size.h"
@@ -23,6 +24,10 @@ TaskResult to_result(const Json& object, const std::string& path) {
   }
   TaskResult result{.task = object["task"], .metrics = {}, .examples = 0};
   for (const auto& [name, value] : object["metrics"].items()) {
+    if (value.is_null()) {  // how JSON holds a NaN, as the correlation of constant predictions is
+      result.metrics[name] = std::numeric_limits<double>::quiet_NaN();
+      continue;
+    }
     if (!value.is_number()) {
       throw UserError(
           path, str("metric \"", name, "\" is a JSON ", value.type_name(), "; expected a number"));

@@ -304,6 +304,12 @@ void RunConfig::validate_finetuning() const {
       throw UserError("task.data is not set; expected the directory of the official files");
     }
     require_path("task.data", task.data);
+    if (task.split != task.validation_split && fs::is_regular_file(task.data)) {
+      throw UserError(str("task.data is a file, which would be both the \"", task.split,
+                          "\" and the \"", task.validation_split,
+                          "\" split; expected a directory with a file for each, or the same "
+                          "task.split and task.validation_split"));
+    }
     require_start(*this);
   });
 }

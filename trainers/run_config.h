@@ -77,7 +77,8 @@ struct TrainConfig {
     visit(Field{"seed", "of the weights, the data order and the corruption", 0}, self.seed);
     visit(Field{"log_every", "steps", 1}, self.log_every);
     visit(Field{"evaluate_every", "steps; 0: only at the end", 0}, self.evaluate_every);
-    visit(Field{"save_every", "steps; 0: only at the end", 0}, self.save_every);
+    visit(Field{"save_every", "steps; 0: only at the end; the best so far is saved too", 0},
+          self.save_every);
     visit(Field{"keep_checkpoints", "newest ones kept; 0: all", 0}, self.keep_checkpoints);
     visit(Field{"validation_examples", "chunks of validation text used; 0: all", 0},
           self.validation_examples);

@@ -102,4 +102,8 @@ int SignalWatch::received() const {
   return received_signal;
 }
 
+bool stop_requested() {
+  return received_signal != 0;
+}
+
 }  // namespace altup

@@ -20,8 +20,7 @@ std::vector<int32_t> encode_with_eos(const Tokenizer& tokenizer, const std::stri
 
 TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
                               const std::vector<std::string>& inputs,
-                              const TextGenerationConfig& config,
-                              const std::function<void(size_t, size_t)>& progress) {
+                              const TextGenerationConfig& config) {
   const auto device = model->shared->weight.device();
   TextGeneration result;
   result.texts.resize(inputs.size());
@@ -31,18 +30,25 @@ TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
     encoded[i].inputs = encode_with_eos(tokenizer, inputs[i], config.input_length, &truncated);
     if (truncated) ++result.truncated_inputs;
   }
-  // Inputs of like length share a batch, so that little of it is padding.
+  // Inputs of like length share a batch, so that little of it is padding. The longest go first:
+  // what does not fit into memory fails at once, not at the end.
   std::vector<size_t> order(inputs.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return encoded[a].inputs.size() < encoded[b].inputs.size();
+    return encoded[a].inputs.size() > encoded[b].inputs.size();
   });
 
   const GenerationConfig decoding{.max_new_tokens = config.max_new_tokens,
                                   .valid_vocab = tokenizer.vocab_size()};
   AutocastGuard autocast(config.precision, device);
-  for (size_t first = 0; first < order.size(); first += static_cast<size_t>(config.batch_size)) {
-    const size_t end = std::min(order.size(), first + static_cast<size_t>(config.batch_size));
+  for (size_t first = 0, end = 0; first < order.size(); first = end) {
+    if (stop_requested()) {
+      result.complete = false;
+      break;
+    }
+    const auto longest = static_cast<int64_t>(encoded[order[first]].inputs.size());
+    const int64_t room = std::clamp<int64_t>(config.batch_tokens / longest, 1, config.batch_size);
+    end = std::min(order.size(), first + static_cast<size_t>(room));
     std::vector<Example> examples;
     for (size_t i = first; i < end; ++i) examples.push_back(encoded[order[i]]);
     const Batch batch = collate(examples);
@@ -58,7 +64,6 @@ TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
       result.generated_tokens += static_cast<int64_t>(row.size());
     }
     result.truncated_outputs += generation.truncated;
-    if (progress) progress(end, order.size());
   }
   return result;
 }

@@ -90,7 +90,6 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
     }
     (sum.loss * scale).backward();
     result.loss += sum.loss.item<double>() * scale;
-    result.nll += sum.nll.item<double>();
   }
 
   const auto parameters = model->parameters();

@@ -11,7 +11,6 @@ namespace altup {
 
 struct StepResult {
   double loss = 0.0;     ///< nats per target token, with z-loss and label smoothing as trained on
-  double nll = 0.0;      ///< nats, summed over target tokens
   double correct = 0.0;  ///< span tokens predicted right, teacher-forced
   double span_tokens = 0.0;    ///< targets that are no sentinel and no eos
   double gradient_norm = 0.0;  ///< global, before clipping

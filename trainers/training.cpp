@@ -123,10 +123,11 @@ TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& ou
     const auto batches =
         validation_batches(config.data, *run.tokenizer, config.data.validation,
                            train.micro_batch_size > 0 ? train.micro_batch_size : train.batch_size,
-                           static_cast<uint64_t>(train.seed), train.validation_examples);
+                           train.validation_examples);
     const auto precision = resolve_precision(train.precision, default_device());
     run.evaluate = [&run, batches, precision] {
       const auto result = evaluate_loss(run.model, *run.tokenizer, batches, precision);
+      if (!result.complete) return std::vector<MetricRecord>();
       return std::vector<MetricRecord>{
           {0, "validation", {{"loss", result.loss}, {"accuracy", result.accuracy}}}};
     };
@@ -152,6 +153,7 @@ TrainingResult finetune(const RunConfig& config, const std::filesystem::path& ou
       .precision = resolve_precision(config.train.precision, default_device())};
   run.evaluate = [&run, &task, held_out, decoding] {
     const auto result = evaluate_task(run.model, *run.tokenizer, task, held_out, decoding);
+    if (!result.generation.complete) return std::vector<MetricRecord>();
     write_answers(run.output / "answers.jsonl", result, held_out);
     return std::vector<MetricRecord>{{0, task.name, result.metrics}};
   };

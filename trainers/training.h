@@ -45,7 +45,8 @@ struct TrainingRun {
   T5 model{nullptr};
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;
   std::unique_ptr<BatchSource> source = nullptr;
-  /// Measures the model as it is; records without their step. May be empty.
+  /// Measures the model as it is; records without their step, none where a signal ended it early.
+  /// May be empty.
   std::function<std::vector<MetricRecord>()> evaluate = nullptr;
   /// The value that picks `checkpoints/best`: of the first record of evaluate().
   std::string best_metric = "loss";

@@ -16,8 +16,13 @@ namespace {
 std::vector<std::filesystem::path> expand(const std::vector<std::string>& patterns) {
   std::vector<std::filesystem::path> files;
   for (const auto& pattern : patterns) {
-    const auto found = expand_glob(pattern);
-    files.insert(files.end(), found.begin(), found.end());
+    for (const auto& path : expand_glob(pattern)) {
+      if (std::filesystem::is_directory(path)) {
+        throw UserError(path.string(), str("is a directory; expected files, as in \"",
+                                           (path / "*").string(), "\""));
+      }
+      files.push_back(path);
+    }
   }
   if (files.empty()) throw UserError("no data files were given; expected paths or patterns");
   return files;
@@ -69,7 +74,7 @@ class PretrainingSource final : public BatchSource {
         tokenizer_(std::move(tokenizer)),
         batch_size_(batch_size),
         seed_(seed),
-        chunk_length_(chunk_for_input(config.input_length, config.corruption()).chunk),
+        chunk_length_(config.lengths().chunk),
         stream_(files, config.text_layout, tokenizer_, chunk_length_, seed),
         identity_{{"kind", "pretraining"},
                   {"seed", seed},
@@ -184,7 +189,7 @@ class PretrainingSource final : public BatchSource {
 }  // namespace
 
 void DataConfig::validate() const {
-  const ChunkLengths lengths = chunk_for_input(input_length, corruption());
+  const ChunkLengths lengths = this->lengths();
   if (target_length > 0 && target_length < lengths.target) {
     throw UserError(str("data.target_length is ", target_length, "; expected 0 or at least ",
                         lengths.target, ", which data.input_length = ", input_length,
@@ -196,15 +201,17 @@ std::unique_ptr<BatchSource> make_pretraining_source(const DataConfig& config,
                                                      std::shared_ptr<const Tokenizer> tokenizer,
                                                      const std::vector<std::string>& patterns,
                                                      int64_t batch_size, uint64_t seed) {
-  check_sentinels(chunk_for_input(config.input_length, config.corruption()), *tokenizer);
+  check_sentinels(config.lengths(), *tokenizer);
   return std::make_unique<PretrainingSource>(config, std::move(tokenizer), expand(patterns),
                                              batch_size, seed);
 }
 
 std::vector<Batch> validation_batches(const DataConfig& config, const Tokenizer& tokenizer,
                                       const std::vector<std::string>& patterns, int64_t batch_size,
-                                      uint64_t seed, int64_t max_examples) {
-  const ChunkLengths lengths = chunk_for_input(config.input_length, config.corruption());
+                                      int64_t max_examples) {
+  constexpr uint64_t kSeed = 1;  // whatever the run's seed, so that runs can be compared
+
+  const ChunkLengths lengths = config.lengths();
   check_sentinels(lengths, tokenizer);
   // The caller's tokenizer outlives the stream, which is gone when this returns.
   const std::shared_ptr<const Tokenizer> borrowed(std::shared_ptr<void>(), &tokenizer);
@@ -220,7 +227,7 @@ std::vector<Batch> validation_batches(const DataConfig& config, const Tokenizer&
     if (4 * read < lengths.chunk) break;
     examples.push_back(corrupt_spans(chunk, config.corruption(), tokenizer.sentinel(0),
                                      tokenizer.sentinels(), Tokenizer::kEos,
-                                     draw(seed, Draw::kValidation, 0, number)));
+                                     draw(kSeed, Draw::kValidation, 0, number)));
     if (static_cast<int64_t>(examples.size()) == batch_size) {
       batches.push_back(collate(examples));
       examples.clear();

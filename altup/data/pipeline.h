@@ -56,6 +56,8 @@ struct DataConfig {
   /// "data.…".
   void validate() const;
   SpanCorruption corruption() const { return {noise_density, mean_span_length, random_start}; }
+  /// Tokens of an example: those of its chunk, its input and its target.
+  ChunkLengths lengths() const { return chunk_for_input(input_length, corruption()); }
 };
 
 /// Endless span-corruption batches over the files that `patterns` name. Throws UserError where they
@@ -66,12 +68,13 @@ std::unique_ptr<BatchSource> make_pretraining_source(const DataConfig& config,
                                                      const std::vector<std::string>& patterns,
                                                      int64_t batch_size, uint64_t seed);
 
-/// One pass over `patterns`, not shuffled, corrupted by (seed, chunk): the same batches each time.
+/// One pass over `patterns`, not shuffled, corrupted by the chunk's number alone: the same batches
+/// each time, whatever the run's seed.
 /// At most `max_examples` (0: all). A last, shorter chunk is kept when it has at least a quarter of
 /// the length.
 std::vector<Batch> validation_batches(const DataConfig& config, const Tokenizer& tokenizer,
                                       const std::vector<std::string>& patterns, int64_t batch_size,
-                                      uint64_t seed, int64_t max_examples);
+                                      int64_t max_examples);
 
 /// Endless batches over examples in memory, permuted anew each epoch by (seed, epoch).
 std::unique_ptr<BatchSource> make_example_source(std::vector<Example> examples, int64_t batch_size,

@@ -304,7 +304,7 @@ TEST(Pretraining, TooManySpansForTheSentinelsAreAnErrorAtOnce) {
 TEST(Validation, IsOnePassInOrderAndAlwaysTheSame) {
   const Corpus corpus;
   const auto run = [&](int64_t limit) {
-    return validation_batches(corpus.config(), *small_tokenizer(), corpus.patterns(), 4, 1, limit);
+    return validation_batches(corpus.config(), *small_tokenizer(), corpus.patterns(), 4, limit);
   };
   const auto batches = run(0);
   EXPECT_EQ(batches, run(0));
@@ -336,7 +336,7 @@ TEST(Validation, AShortLastChunkNeedsAQuarterOfTheLength) {
     dir.write("a.txt", text);
     int64_t rows = 0;
     for (const auto& batch :
-         validation_batches(config, *small_tokenizer(), {dir / "a.txt"}, 1, 1, 0)) {
+         validation_batches(config, *small_tokenizer(), {dir / "a.txt"}, 1, 0)) {
       rows += batch.size;
     }
     return rows;

@@ -1,0 +1,414 @@
+"""What the program does when all is well, command after command as its users meet them: a small text becomes a
+tokenizer, a run, a fine-tuned model, metrics, answers, an exported file and a report; and a run that is stopped or
+killed comes to the same end. Figures are computed a second time wherever another way leads to them.
+"""
+import json
+import math
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import PROGRAM, PROGRAM_SECONDS, ROOT, Altup
+
+RUN = """
+model = {d_model = 32, d_ff = 64, d_kv = 16, num_heads = 2, num_encoder_layers = 2, num_decoder_layers = 2, vocab_size = 272}
+altup = {variant = "altup", blocks = 2}
+tokenizer = {model = "tokenizer/spiece.model"}
+data = {train = ["train.txt"], validation = ["valid.txt"], input_length = 32, target_length = 0}
+train = {steps = 40, batch_size = 8, precision = "fp32", log_every = 1, evaluate_every = 10, save_every = 10}
+optimizer = {learning_rate = 0.03, schedule = "linear", warmup_steps = 10}
+"""
+STEPS, BATCH, ROWS = 40, 8, 272
+CHUNK, INPUT, TARGET = 34, 32, 8  # 5 of 34 tokens, in 2 spans, are noise: 29 + 2 + eos, and 5 + 2 + eos
+PIECES, FIRST_SENTINEL, EOS = 170, 269, 1  # sentinels count down from the last id; the rows behind it pad the embedding
+
+# A run with all that a resume has to carry over: dropout, micro-batches, shuffled windows, epochs, factored moments.
+LONG_STEPS = 300
+LONG_RUN = ["pretrain", "--config", "run.toml", "--set", f"train.steps={LONG_STEPS}", "train.micro_batch_size=4"]
+LONG_RUN += ["train.evaluate_every=20", "train.save_every=25", "data.shuffle_window=64", "model.dropout=0.1"]
+LONG_RUN += ["optimizer.min_factored_size=16"]
+
+WORDS = """cow fox owl hare crane badger otter heron beaver rabbit sparrow weasel hedgehog donkey goose pigeon met followed
+found greeted helped watched answered avoided carried thanked old quiet narrow broken yellow distant crowded empty frozen
+sunny hill river barn mill pond road bridge garden castle village meadow harbour forest cellar tower""".split()
+BLAME, PRAISE = "boring dull cold clumsy bleak".split(), "charming funny warm brilliant gentle".split()
+
+
+def sentences(seed: int, count: int) -> list[str]:
+    rng = random.Random(seed)
+    return [f"The {' '.join(rng.sample(WORDS, 8))} on day {day}." for day in range(count)]
+
+
+def reviews(seed: int, count: int) -> list[tuple[str, int]]:
+    """Sentences with labels 0 and 1 in turn, as SST-2 has them: with a space at the end."""
+    rng = random.Random(seed)
+    words = (rng.sample((BLAME, PRAISE)[i % 2], 2) for i in range(count))
+    return [(f"a {first} and {second} film ", i % 2) for i, (first, second) in enumerate(words)]
+
+
+def joined(lines) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def lines_of(text: str) -> list[str]:
+    assert text.endswith("\n")
+    return text[:-1].split("\n")
+
+
+class World(Altup):
+    """A directory with a text, its tokenizer and configs, in which every command runs on one thread."""
+
+    def __call__(self, *arguments, stdin: str = "") -> subprocess.CompletedProcess:
+        return super().__call__(*arguments, "--threads", 1, stdin=stdin)
+
+    def figures(self, *arguments):
+        return json.loads(self.succeed(*arguments, "--json", "-"))
+
+    def encode(self, lines) -> list[list[int]]:
+        done = self.succeed("tokenizer", "encode", "--model", "tokenizer/spiece.model", stdin=joined(lines))
+        return [json.loads(line) for line in lines_of(done)]
+
+    def decode(self, rows) -> list[str]:
+        ids = joined(json.dumps(row) for row in rows)
+        return lines_of(self.succeed("tokenizer", "decode", "--model", "tokenizer/spiece.model", stdin=ids))
+
+    def preview(self, batches: int) -> list[dict]:
+        shown = self.succeed("preview", "--config", "run.toml", "--batches", batches, "--json", "-")
+        return [json.loads(line) for line in lines_of(shown)]
+
+    def generate(self, checkpoint, *arguments, stdin: str = "") -> list[str]:
+        limits = ("--max-new-tokens", 16)
+        return lines_of(self.succeed("generate", "--checkpoint", checkpoint, *limits, *arguments, stdin=stdin))
+
+
+def records_of(run, split: str | None = None) -> list[dict]:
+    records = [json.loads(line) for line in lines_of((run / "metrics.jsonl").read_text())]
+    return [record for record in records if split in (None, record["split"])]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    directory = tmp_path_factory.mktemp("world")
+    (directory / "train.txt").write_text("\n\n".join(sentences(1, 400)))
+    (directory / "valid.txt").write_text("\n\n".join(sentences(2, 40)))
+    (directory / "run.toml").write_text(RUN)
+    (directory / "glue" / "SST-2").mkdir(parents=True)
+    mislabelled = [("a dull and boring film ", 1)]
+    for split, rows in (("train", reviews(3, 64)), ("dev", reviews(4, 20) + mislabelled)):
+        table = joined(["sentence\tlabel", *(f"{text}\t{label}" for text, label in rows)])
+        (directory / "glue" / "SST-2" / f"{split}.tsv").write_text(table)
+    world = World(directory)
+    world.succeed("tokenizer", "train", "--input", "train.txt", "--vocab-size", PIECES, "--output", "tokenizer")
+    return world
+
+
+@pytest.fixture(scope="module")
+def pretrained(world):
+    """A run directory, and the figures that its command printed."""
+    figures = world.figures("pretrain", "--config", "run.toml", "--output", "pretrained")
+    return world.directory / "pretrained", figures
+
+
+@pytest.fixture(scope="module")
+def finetuned(world, pretrained):
+    """The same of the shipped config for SST-2, made small."""
+    small = "task.data=glue task.target_length=16 train.init_from=pretrained train.steps=60 train.batch_size=16"
+    small += " train.precision=fp32 train.log_every=20 train.evaluate_every=20 optimizer.learning_rate=0.03"
+    config = ROOT / "configs" / "runs" / "finetune_sst2.toml"
+    figures = world.figures("finetune", "--config", config, "--set", *small.split(), "--output", "finetuned")
+    return world.directory / "finetuned", figures
+
+
+# --- tokenizer and data -----------------------------------------------------------------------------------------------
+
+
+def test_lines_become_ids_and_the_same_lines_again(world):
+    lines = [*sentences(5, 30), "", "a film", "<extra_id_0> met <extra_id_99>"]
+    rows = world.encode(lines)
+    assert len(rows) == len(lines)
+    for row in rows:
+        assert row[-1] == EOS and all(2 < id <= FIRST_SENTINEL for id in row[:-1])
+    assert rows[-3] == [EOS]
+    assert (rows[-1][0], rows[-1][-2]) == (FIRST_SENTINEL, PIECES)
+    assert world.decode(rows) == lines
+
+
+def test_preview_shows_chunks_of_the_text_with_spans_taken_out(world):
+    """Put together again, inputs and targets are a chunk of the text, and no chunk comes twice."""
+    examples = world.preview(3)
+    assert len(examples) == 3 * BATCH
+    text = sum(world.encode(sentences(1, 400)), [])
+    chunks = {tuple(text[i : i + CHUNK]) for i in range(0, len(text) - CHUNK + 1, CHUNK)}
+    sentinels = [FIRST_SENTINEL, FIRST_SENTINEL - 1]
+    for example in examples:
+        assert set(example) == {"inputs", "targets", "input_text", "target_text"}
+        inputs, targets = example["inputs"], example["targets"]
+        assert (len(inputs), len(targets)) == (INPUT, TARGET)  # no padding, then
+        assert inputs[-1] == targets[-1] == EOS and targets[0] == FIRST_SENTINEL
+        assert [id for id in inputs if id >= PIECES] == [id for id in targets if id >= PIECES] == sentinels
+        second = targets.index(sentinels[1])
+        spans = dict(zip(sentinels, (targets[1:second], targets[second + 1 : -1])))
+        chunks.remove(tuple(id for place in inputs[:-1] for id in spans.get(place, [place])))
+    for ids, text in (("inputs", "input_text"), ("targets", "target_text")):
+        assert [example[text] for example in examples] == world.decode(example[ids] for example in examples)
+        assert all("<extra_id_0>" in example[text] and "<extra_id_1>" in example[text] for example in examples)
+
+
+# --- pre-training -----------------------------------------------------------------------------------------------------
+
+
+def test_run_directory_holds_what_the_documentation_lists(pretrained):
+    run, _ = pretrained
+    assert {p.name for p in run.iterdir()} >= {"config.toml", "log.txt", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert f"step {STEPS}" in (run / "log.txt").read_text()
+    (events,) = (run / "tensorboard").iterdir()
+    assert "tfevents" in events.name and b"loss" in events.read_bytes()
+
+    best = min(records_of(run, "validation"), key=lambda record: record["loss"])["step"]
+    checkpoints = {int(p.name.removeprefix("step-")): p for p in (run / "checkpoints").glob("step-*")}
+    assert set(checkpoints) == {STEPS - 20, STEPS - 10, STEPS, best}, "train.keep_checkpoints is 3"
+    for link, step in (("latest", STEPS), ("best", best)):
+        assert (run / "checkpoints" / link).resolve() == checkpoints[step].resolve()
+    for step, checkpoint in checkpoints.items():
+        files = {"model.safetensors", "optimizer.safetensors", "state.json", "config.toml", "spiece.model"}
+        assert {p.name for p in checkpoint.iterdir()} == files | {"manifest.json"}
+        state = json.loads((checkpoint / "state.json").read_text())
+        assert (state["step"], state["tokens"]) == (step, step * BATCH * (INPUT + TARGET))
+
+
+def test_metrics_have_the_documented_fields_and_true_figures(world, pretrained):
+    run, printed = pretrained
+    train, validation = records_of(run, "train"), records_of(run, "validation")
+    assert [record["step"] for record in train] == list(range(1, STEPS + 1))
+    assert [record["step"] for record in validation] == list(range(10, STEPS + 1, 10))
+    assert len(train) + len(validation) == len(records_of(run))
+
+    fields = {"step", "split", "loss", "accuracy", "tokens", "seconds"}
+    speed = {"tokens_per_second", "learning_rate", "gradient_norm", "peak_memory_mib"}
+    seen = [len(example["inputs"]) + len(example["targets"]) for example in world.preview(STEPS)]
+    tokens, seconds = 0, 0.0
+    for step, record in enumerate(train, 1):
+        assert set(record) == fields | speed
+        assert record["tokens"] == sum(seen[: step * BATCH])
+        taken = record["seconds"] - seconds
+        assert record["tokens_per_second"] == pytest.approx((record["tokens"] - tokens) / taken)
+        rate = 0.03 * min(step / 10, (STEPS - step) / (STEPS - 10))
+        assert record["learning_rate"] == pytest.approx(rate, abs=1e-9)
+        assert 0 < record["gradient_norm"] < 100
+        assert 0 <= record["accuracy"] <= 100
+        assert 20 < record["peak_memory_mib"] < 4000
+        tokens, seconds = record["tokens"], record["seconds"]
+    for record in validation:
+        assert fields <= set(record) <= fields | speed
+        assert record["tokens"] == train[record["step"] - 1]["tokens"]
+    assert train[0]["loss"] == pytest.approx(math.log(ROWS), abs=0.4)
+    assert train[-1]["loss"] < 0.7 * train[0]["loss"]
+    assert validation[-1]["loss"] < validation[0]["loss"]
+    assert validation[-1]["loss"] == pytest.approx(train[-1]["loss"], abs=0.5), "both in nats per target token"
+    assert printed["step"] == STEPS
+    assert printed["validation"] == {name: value for name, value in validation[-1].items() if name not in ("step", "split")}
+
+
+# --- interruptions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(world):
+    world.succeed(*LONG_RUN, "--output", "uninterrupted")
+    return world.directory / "uninterrupted"
+
+
+def last_step(run) -> int:
+    """Of the whole lines of metrics.jsonl, which may be growing; 0 where there is none."""
+    metrics = run / "metrics.jsonl"
+    whole = metrics.read_bytes().rpartition(b"\n")[0] if metrics.exists() else b""
+    return json.loads(whole.rpartition(b"\n")[2])["step"] if whole else 0
+
+
+def saved_step(run) -> int:
+    latest = run / "checkpoints" / "latest"
+    return int(latest.readlink().name.removeprefix("step-")) if latest.is_symlink() else 0
+
+
+def weights_of(run) -> bytes:
+    return (run / "checkpoints" / "latest" / "model.safetensors").read_bytes()
+
+
+def repeatable(records: list[dict]) -> list[dict]:
+    """The records without what depends on the clock and the machine."""
+    changing = {"tokens_per_second", "seconds", "peak_memory_mib"}
+    return [{name: value for name, value in record.items() if name not in changing} for record in records]
+
+
+def interrupt(world, command, number, ripe) -> int:
+    """Starts the command, sends it the signal as soon as ripe() is true, and returns its exit status."""
+    arguments = [str(PROGRAM), *map(str, command), "--threads", "1", "--log-level", "error"]
+    process = subprocess.Popen(arguments, cwd=world.directory)
+    try:
+        deadline = time.monotonic() + PROGRAM_SECONDS
+        while not ripe():
+            assert process.poll() is None, "the run ended before it could be interrupted"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(number)
+        return process.wait(PROGRAM_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_stopped_run_saves_and_goes_on_bit_for_bit(world, uninterrupted):
+    """SIGTERM and SIGINT end a run with 128 + signal, after a save that nothing else asks for here."""
+    run = world.directory / "stopped"
+    command = [*LONG_RUN, "train.save_every=0", "train.evaluate_every=0", "--output", run]
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        ripe = last_step(run) + 30
+        assert interrupt(world, command, number, lambda: last_step(run) >= ripe) == status
+        assert ripe <= last_step(run) == saved_step(run) < LONG_STEPS
+    world.succeed(*command)
+    assert weights_of(run) == weights_of(uninterrupted)
+    assert repeatable(records_of(run, "train")) == repeatable(records_of(uninterrupted, "train"))
+    assert repeatable(records_of(run, "validation")) == repeatable(records_of(uninterrupted, "validation")[-1:])
+
+
+def test_killed_run_goes_on_bit_for_bit_from_its_last_checkpoint(world, uninterrupted):
+    """SIGKILL as soon as a checkpoint appears, and again when records are ahead of the checkpoint: these are made anew,
+    a line that was cut off is dropped, and the command of a finished run changes nothing."""
+    run = world.directory / "killed"
+    command = [*LONG_RUN, "--output", run]
+    assert interrupt(world, command, signal.SIGKILL, lambda: saved_step(run) > 0) == -signal.SIGKILL
+    first = saved_step(run)
+    ahead = lambda: first < saved_step(run) < last_step(run) - 3
+    assert interrupt(world, command, signal.SIGKILL, ahead) == -signal.SIGKILL
+    assert ahead() and last_step(run) < LONG_STEPS
+    with open(run / "metrics.jsonl", "a") as metrics:
+        metrics.write('{"step":299,"split":"tr')
+    for _ in range(2):
+        world.succeed(*command)
+        assert weights_of(run) == weights_of(uninterrupted)
+        assert repeatable(records_of(run)) == repeatable(records_of(uninterrupted))
+
+
+def test_run_stopped_in_its_last_evaluation_makes_up_for_it(world):
+    """The last step is done and its evaluation, of a text that takes a while, is not: the same command measures."""
+    run = world.directory / "unmeasured"
+    long_text = "data.validation=" + json.dumps(["train.txt"] * 10)
+    only_at_the_end = ["train.evaluate_every=0", "train.validation_examples=0"]
+    command = ["pretrain", "--config", "run.toml", "--set", long_text, *only_at_the_end, "--output", run]
+    assert interrupt(world, command, signal.SIGTERM, lambda: last_step(run) == STEPS) == 143
+    world.succeed(*command)
+    assert [record["step"] for record in records_of(run, "validation")] == [STEPS]
+    assert (run / "checkpoints" / "best").exists()
+
+
+# --- what a model is and costs ----------------------------------------------------------------------------------------
+
+
+def test_info_counts_what_the_checkpoint_holds(world, pretrained):
+    load_file = pytest.importorskip("safetensors.torch").load_file
+    run, _ = pretrained
+    sizes = {name: t.numel() for name, t in load_file(run / "checkpoints" / "latest" / "model.safetensors").items()}
+    info = world.figures("info", "--config", "run.toml")
+    assert info == world.figures("info", "--checkpoint", run) == world.figures("info", "--config", run / "config.toml")
+    assert info["parameters"] == {
+        "total": sum(sizes.values()),
+        "embedding": sizes["shared.weight"] + sizes["lm_head.weight"],
+        "altup": 4 * (2 * 2 + 2),  # K² + K scalars in each of 4 layers
+    }
+    length = f"data.target_length={TARGET}"
+    assert info == world.figures("info", "--config", "run.toml", "--set", length), "what follows from the input"
+
+
+def test_a_token_costs_six_operations_a_weight_and_its_attention(world):
+    attention, feed_forward = 4 * 32 * 32, 3 * 32 * 64
+    encoder, decoder = 2 * (attention + feed_forward), 2 * (2 * attention + feed_forward) + 32 * ROWS
+    for target in (8, 64):
+        dense = ("--set", "altup.variant=none", f"data.target_length={target}")
+        weights = 6 * (INPUT * encoder + target * decoder) / (INPUT + target)
+        assert 0.8 * weights < world.figures("info", "--config", "run.toml", *dense)["flops_per_token"] < 2 * weights
+
+
+def test_bench_times_what_it_is_asked_for(world, pretrained):
+    """No repetition took longer than the whole command, and at least half of them took the median."""
+    started = time.monotonic()
+    step = world.figures("bench", "step", "--config", "run.toml", "--steps", 4)
+    assert 0 < step["seconds_min"] <= step["seconds_per_step"] < (time.monotonic() - started) / 2
+    assert step["tokens"] == sum(len(e["inputs"]) + len(e["targets"]) for e in world.preview(1))
+    assert step["tokens_per_second"] == pytest.approx(step["tokens"] / step["seconds_per_step"])
+    assert (step["steps"], step["precision"]) == (4, "fp32")
+    assert step["parameters"] == world.figures("info", "--config", "run.toml")["parameters"]["total"]
+    assert 20 < step["peak_memory_mib"] < 4000
+
+    sizes = ("--batch-size", 3, "--beams", 1, "--input-length", 16, "--max-new-tokens", 8, "--steps", 4)
+    started = time.monotonic()
+    decoding = world.figures("bench", "generate", "--checkpoint", pretrained[0], *sizes)
+    assert (decoding["batch"], decoding["beams"], decoding["precision"]) == (3, 1, "fp32")
+    assert 0 < 3 * 8 / decoding["tokens_per_second"] < (time.monotonic() - started) / 2
+
+
+# --- a fine-tuned model -----------------------------------------------------------------------------------------------
+
+PROMPTS = ["", *(f"sst2 sentence: {text}" for text, _ in reviews(8, 9)), "", "", "cow", "sst2 sentence: " + "dull " * 15]
+
+
+def test_metrics_of_a_model_are_those_of_its_predictions(world, finetuned):
+    run, printed = finetuned
+    task = ("--task", "glue/sst2", "--data", "glue", "--split", "dev")
+    result = world.figures("evaluate", "--checkpoint", run, *task, "--predictions", "predictions.tsv")
+    _, *rows = lines_of((world.directory / "glue" / "SST-2" / "dev.tsv").read_text())
+    header, *predictions = lines_of((world.directory / "predictions.tsv").read_text())
+    assert header == "index\tprediction"
+    right = sum(p == f"{i}\t{row[-1]}" for i, (p, row) in enumerate(zip(predictions, rows, strict=True)))
+    assert len(rows) / 2 < right < len(rows), "it has learned, and one label is wrong"
+    accuracy = pytest.approx(100 * right / len(rows))
+    assert (result["task"], result["metrics"], result["examples"]) == ("glue/sst2", {"accuracy": accuracy}, len(rows))
+
+    scored = world.figures("score", *task, "--predictions", "predictions.tsv")
+    assert scored == {key: result[key] for key in ("task", "metrics", "examples")}
+
+    measured = {record["step"]: record["accuracy"] for record in records_of(run, "glue/sst2")}
+    assert list(measured) == [20, 40, 60]
+    assert measured[60] == printed["glue/sst2"]["accuracy"] == accuracy
+    best = world.figures("evaluate", "--checkpoint", run / "checkpoints" / "best", *task)
+    assert best["metrics"]["accuracy"] == max(measured.values())
+
+
+def test_every_line_is_answered_whatever_the_batch(world, finetuned, tmp_path):
+    run, _ = finetuned
+    text = joined(PROMPTS)
+    answers = world.generate(run, stdin=text)
+    assert len(answers) == len(PROMPTS)
+    expected = [("negative", "positive")[label] for _, label in reviews(8, 9)]
+    assert sum(answer == word for answer, word in zip(answers[1:], expected)) > 6, answers
+    (tmp_path / "prompts.txt").write_text(text)
+    for size in (1, 8):
+        assert world.generate(run, "--batch-size", size, stdin=text) == answers
+        assert world.generate(run, "--batch-size", size, "--input", tmp_path / "prompts.txt") == answers
+    shutil.copytree(run / "checkpoints" / "latest", tmp_path / "model")  # which is all that generating needs
+    assert World(tmp_path).generate("model", stdin=text[:-1].replace("\n", "\r\n")) == answers
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_exported_model_answers_as_the_program_does(world, finetuned):
+    torch = pytest.importorskip("torch")
+    world.succeed("export", "--checkpoint", finetuned[0], "--to", "torchscript", "--output", "model.pt")
+    model = torch.jit.load(world.directory / "model.pt")
+    inputs = [torch.tensor([row]) for row in world.encode(PROMPTS)]
+    outputs = [model.generate(ids, torch.ones_like(ids), 16)[0].tolist() for ids in inputs]
+    assert world.decode(outputs) == world.generate(finetuned[0], stdin=joined(PROMPTS))
+
+
+def test_report_is_one_page_that_needs_no_other(world, pretrained, finetuned):
+    world.succeed("report", pretrained[0], finetuned[0], "--output", "report.html")
+    html = (world.directory / "report.html").read_text()
+    assert "<table" in html and "<svg" in html
+    references = re.findall(r"""\b(?:src|href|srcset|data|action)\s*=\s*["']?([^"'\s>]*)|url\(["']?([^"')]*)""", html)
+    assert all(reference.startswith(("#", "data:")) for reference in map("".join, references)), references
+    assert "@import" not in html
+    cells = re.findall(r">([^<>]+)<", html)
+    assert {"pretrained", "finetuned"} <= set(cells)
+    assert f"{records_of(pretrained[0], 'validation')[-1]['loss']:.4f}" in cells
