@@ -46,15 +46,16 @@ RunConfig read_run(const RunOptions& options, const Command& command) {
   return config;
 }
 
+std::ostream& text_output(const Command& command) {
+  return command.json == "-" ? std::cerr : std::cout;
+}
+
 void write_json(const Command& command, const nlohmann::json& figures, bool default_stdout) {
   const std::string text =
       figures.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   if (command.json == "-" || (command.json.empty() && default_stdout)) {
     std::cout << text << std::flush;
   } else if (!command.json.empty()) {
-    const auto parent = std::filesystem::absolute(command.json).parent_path();
-    if (!std::filesystem::is_directory(parent))
-      throw UserError(parent.string(), "is no directory; --json expects one");
     write_file_atomic(command.json, text);
   }
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ void add_run_options(CLI::App& command, RunOptions& options, bool required);
 
 /// Reads the run, with --seed and --threads on top, and applies [runtime].
 RunConfig read_run(const RunOptions& options, const Command& command);
+
+/// Where a command's text goes: standard output, but standard error where --json takes that.
+std::ostream& text_output(const Command& command);
 
 /// Writes the figures where --json asks for them. `default_stdout`: to standard output, also
 /// unasked.

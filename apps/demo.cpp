@@ -23,7 +23,7 @@ void add_demo(CLI::App& app, Command& command) {
       const auto result = run_demo(options->output, command.seed >= 0 ? command.seed : 1);
       write_json(command, nlohmann::json::parse(result.json));
       if (result.signal != 0) return 128 + result.signal;
-      (command.json == "-" ? std::cerr : std::cout) << result.table << std::flush;
+      text_output(command) << result.table << std::flush;
       return 0;
     };
   });

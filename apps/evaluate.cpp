@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "altup/tasks/task.h"
-#include "altup/util/error.h"
+#include "altup/util/files.h"
 #include "altup/util/logging.h"
 #include "apps/command.h"
 #include "trainers/checkpoint_io.h"
@@ -26,6 +26,9 @@ struct Options {
 };
 
 int evaluate(const Options& options, const Command& command) {
+  for (const auto& file : {options.predictions, options.answers}) {
+    if (!file.empty()) require_writable_file(file);
+  }
   const Task& task = find_task(options.task);
   auto examples = task.load(options.data, options.split);
   if (options.max_examples > 0 && static_cast<int64_t>(examples.size()) > options.max_examples) {

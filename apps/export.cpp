@@ -3,6 +3,7 @@
 
 #include "altup/models/torchscript.h"
 #include "altup/util/error.h"
+#include "altup/util/files.h"
 #include "altup/util/logging.h"
 #include "apps/command.h"
 #include "trainers/checkpoint_io.h"
@@ -20,6 +21,7 @@ int export_model(const Options& options, const Command& command) {
   if (options.format == "huggingface") {
     throw UserError("--to huggingface is still to come; expected torchscript");
   }
+  require_writable_file(options.output);
   auto loaded = load_model(options.checkpoint, torch::kCPU);
   export_torchscript(loaded.model, options.output, loaded.tokenizer->vocab_size());
   log_info("wrote ", options.output,

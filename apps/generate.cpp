@@ -1,8 +1,8 @@
 // altup generate: text in, text out, a line for a line.
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "altup/data/reader.h"
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
 #include "apps/command.h"
@@ -22,16 +22,15 @@ struct Options {
 };
 
 std::vector<std::string> read_lines(const std::string& path) {
-  std::ifstream file;
-  if (!path.empty()) {
-    file.open(path);
-    if (!file) throw UserError(path, "cannot be read; --input expects a text file");
-  }
-  std::istream& in = path.empty() ? std::cin : file;
   std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) {
+  std::string line;
+  if (!path.empty()) {
+    for (LineReader file(path); file.next(line);) lines.push_back(line);
+    return lines;
+  }
+  while (std::getline(std::cin, line)) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.push_back(std::move(line));
+    lines.push_back(line);
   }
   return lines;
 }
@@ -55,8 +54,7 @@ int generate(const Options& options, const Command& command) {
       .max_new_tokens = options.max_new_tokens,
       .precision = resolve_precision(loaded.config.train.precision, default_device())};
   const auto result = generate_texts(loaded.model, *loaded.tokenizer, lines, config);
-  const bool json_on_stdout = command.json == "-";
-  std::ostream& out = json_on_stdout ? std::cerr : std::cout;
+  std::ostream& out = text_output(command);
   for (const auto& text : result.texts) out << one_line(text) << "\n";
   out.flush();
   if (result.truncated_outputs > 0) {
@@ -83,7 +81,8 @@ void add_generate(CLI::App& app, Command& command) {
   sub->add_option("--checkpoint", options->checkpoint, "Checkpoint or run directory")
       ->required()
       ->type_name("DIR");
-  sub->add_option("--input", options->input, "Text file (default: standard input)")
+  sub->add_option("--input", options->input,
+                  "Text file, plain or gzipped (default: standard input)")
       ->type_name("FILE");
   sub->add_option("--max-new-tokens", options->max_new_tokens, "Longest output, tokens")
       ->capture_default_str()

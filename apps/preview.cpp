@@ -23,7 +23,7 @@ int preview(const Options& options, const Command& command) {
   std::ofstream file;
   if (!command.json.empty() && command.json != "-") {
     file.open(command.json);
-    if (!file) throw UserError(command.json, "cannot be written; --json expects a file or -");
+    if (!file) throw UserError(command.json, "cannot be written; expected a file or -");
   }
   std::ostream& out = file.is_open() ? file : std::cout;
   int64_t unknown = 0;

@@ -32,20 +32,26 @@ int train(const Options& options, const Command& command) {
   return 0;
 }
 
-int encode(const Options& options) {
+int encode(const Options& options, const Command& command) {
   const Tokenizer tokenizer(options.model, options.sentinels);
+  int64_t lines = 0;
+  int64_t tokens = 0;
   for (std::string line; std::getline(std::cin, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     auto ids = tokenizer.encode(line);
     ids.push_back(Tokenizer::kEos);
-    std::cout << nlohmann::json(ids).dump() << "\n";
+    text_output(command) << nlohmann::json(ids).dump() << "\n";
+    ++lines;
+    tokens += static_cast<int64_t>(ids.size());
   }
+  write_json(command, {{"lines", lines}, {"tokens", tokens}});
   return 0;
 }
 
-int decode(const Options& options) {
+int decode(const Options& options, const Command& command) {
   const Tokenizer tokenizer(options.model, options.sentinels);
   int64_t line_number = 0;
+  int64_t tokens = 0;
   for (std::string line; std::getline(std::cin, line);) {
     ++line_number;
     std::vector<int32_t> ids;
@@ -55,8 +61,10 @@ int decode(const Options& options) {
       throw UserError("standard input", line_number,
                       "is no JSON array of ids; expected one a line, as [37, 1712, 1]");
     }
-    std::cout << tokenizer.decode(ids) << "\n";
+    text_output(command) << tokenizer.decode(ids) << "\n";
+    tokens += static_cast<int64_t>(ids.size());
   }
+  write_json(command, {{"lines", line_number}, {"tokens", tokens}});
   return 0;
 }
 
@@ -89,12 +97,14 @@ void add_tokenizer(CLI::App& app, Command& command) {
   auto* encoding = add_command(*tokenizer, command, "encode",
                                "Lines of text to lines of JSON ids, eos included");
   add_model(encoding);
-  encoding->callback(
-      [options, &command] { command.action = [options] { return encode(*options); }; });
+  encoding->callback([options, &command] {
+    command.action = [options, &command] { return encode(*options, command); };
+  });
   auto* decoding = add_command(*tokenizer, command, "decode", "Lines of JSON ids to lines of text");
   add_model(decoding);
-  decoding->callback(
-      [options, &command] { command.action = [options] { return decode(*options); }; });
+  decoding->callback([options, &command] {
+    command.action = [options, &command] { return decode(*options, command); };
+  });
 }
 
 }  // namespace altup

@@ -58,11 +58,10 @@ void save_checkpoint(const fs::path& run, const RunConfig& config, const T5& mod
   CheckpointWriter writer(parent, step_name(state.step));
   write_model_files(writer.directory(), config, model, tokenizer);
   write_safetensors(writer.directory() / kOptimizerFile, optimizer.state());
-  nlohmann::json json = {{"step", state.step},
-                         {"tokens", state.tokens},
-                         {"seconds", state.seconds},
-                         {"data", nlohmann::json::parse(state.data)},
-                         {"best_step", state.best_step}};
+  nlohmann::json json = {
+      {"step", state.step},           {"tokens", state.tokens},
+      {"seconds", state.seconds},     {"data", nlohmann::json::parse(state.data)},
+      {"best_step", state.best_step}, {"evaluation_due", state.evaluation_due}};
   if (state.best) json["best"] = *state.best;
   write_file_atomic(writer.directory() / kStateFile, json.dump(2) + "\n");
   writer.commit();
@@ -115,6 +114,7 @@ TrainState load_training(const fs::path& checkpoint, T5& model, Optimizer& optim
     state.seconds = json.at("seconds");
     state.data = json.at("data").dump();
     state.best_step = json.at("best_step");
+    state.evaluation_due = json.value("evaluation_due", false);
     if (json.contains("best")) state.best = json.at("best").get<double>();
   } catch (const nlohmann::json::exception& error) {
     throw UserError(state_file.string(), str("is no training state: ", error.what()));

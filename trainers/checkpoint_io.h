@@ -26,6 +26,7 @@ struct TrainState {
   std::string data;            ///< BatchSource::state()
   std::optional<double> best;  ///< best value of the run's best metric so far
   int64_t best_step = 0;
+  bool evaluation_due = false;  ///< of this step: a signal came first
 };
 
 /// Writes `run`/checkpoints/step-NNNNNNNN atomically, moves `latest` (and `best` where `is_best`),

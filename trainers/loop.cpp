@@ -72,6 +72,7 @@ class Loop {
 
   TrainingResult run() {
     start();
+    make_up_evaluation();
     while (running()) {
       step();
       log();
@@ -147,8 +148,10 @@ class Loop {
   }
 
   void evaluate() {
-    if (!run_.evaluate || !due(train_.evaluate_every) || signals_.received() != 0) return;
-    evaluation_ = run_.evaluate();  // empty where a signal ended it
+    if (!run_.evaluate || !due(train_.evaluate_every)) return;
+    evaluation_.clear();
+    if (signals_.received() == 0) evaluation_ = run_.evaluate();
+    state_.evaluation_due = signals_.received() != 0 && evaluation_.empty();
     for (auto& record : evaluation_) {
       record.step = state_.step;
       record.values["tokens"] = static_cast<double>(state_.tokens);
@@ -164,6 +167,14 @@ class Loop {
       state_.best = value->second;
       state_.best_step = state_.step;
     }
+  }
+
+  // A signal keeps the evaluation of its step from being done; the run that goes on does it first.
+  void make_up_evaluation() {
+    if (!state_.evaluation_due) return;
+    evaluate();
+    saved_step_ = -1;  // the same step, but now it may be the best
+    save();
   }
 
   void save() {

@@ -243,22 +243,27 @@ std::string panel(const std::vector<RunSummary>& runs, const Figure& figure, Acr
   return "<div>" + svg_chart(chart) + "</div>\n";
 }
 
-std::string legend(const std::vector<RunSummary>& runs) {
+std::string legend(const std::vector<Series>& drawn) {
   std::string out = "<div class=\"legend\">";
-  for (size_t r = 0; r < runs.size(); ++r) {
-    out += str("<span>", svg_swatch(static_cast<int64_t>(r)), escape_html(runs[r].name), "</span>");
+  for (const auto& series : drawn) {
+    out += str("<span>", svg_swatch(series.style), escape_html(series.name), "</span>");
   }
   return out + "</div>\n";
 }
 
+/// Nothing where no run has two points to draw a line between.
 std::string draw(const std::vector<RunSummary>& runs, const Figure& figure) {
+  const auto drawn = curves(runs, figure, Across::kSteps);
+  if (std::none_of(drawn.begin(), drawn.end(),
+                   [](const Series& series) { return series.points.size() > 1; })) {
+    return "";
+  }
   std::string panels;
   for (const auto across : {Across::kSteps, Across::kTokens, Across::kTime}) {
     panels += panel(runs, figure, across);
   }
-  if (panels.empty()) return "";
   return str("<figure>\n<figcaption><b>", escape_html(figure.title), ".</b>",
-             escape_html(figure.caption), "</figcaption>\n", legend(runs),
+             escape_html(figure.caption), "</figcaption>\n", legend(drawn),
              "<div class=\"panels\">\n", panels, "</div>\n</figure>\n");
 }
 
@@ -311,7 +316,8 @@ std::string task_metrics(const std::vector<RunSummary>& runs) {
   return str(
       "<h2>Task metrics</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>run</th>",
       "<th class=\"text\">task</th><th class=\"text\">metric</th><th>%</th><th>examples</th>",
-      "</tr></thead>\n<tbody>", body, "</tbody></table></div>\n");
+      "</tr></thead>\n<tbody>", body, "</tbody></table></div>\n<p class=\"note\">Of `altup ",
+      "evaluate` where its results are in the run, else of the last evaluation in training.</p>\n");
 }
 
 std::string settings(const std::vector<RunSummary>& runs) {

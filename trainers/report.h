@@ -32,7 +32,7 @@ struct RunSummary {
   std::vector<MetricRecord> records;  ///< in the order of the file
   std::optional<RunConfig> config;
   std::optional<int64_t> parameters;
-  std::vector<TaskResult> results;
+  std::vector<TaskResult> results;  ///< of the files; of other tasks, the last evaluation
 };
 
 /// UserError where `directory` has no metrics, or a file is broken (with its line).

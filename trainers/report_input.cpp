@@ -40,6 +40,20 @@ TaskResult to_result(const Json& object, const std::string& path) {
   return result;
 }
 
+/// The last evaluation on each task in training, for the tasks that `results` has nothing of.
+void add_training_evaluations(const std::vector<MetricRecord>& records,
+                              std::vector<TaskResult>& results) {
+  std::map<std::string, TaskResult> last;
+  for (const auto& record : records) {
+    if (record.split == "train" || record.split == "validation") continue;
+    TaskResult result{.task = record.split, .metrics = record.values, .examples = 0};
+    for (const char* position : {"tokens", "seconds"}) result.metrics.erase(position);
+    last[record.split] = std::move(result);
+  }
+  for (const auto& result : results) last.erase(result.task);
+  for (auto& [task, result] : last) results.push_back(std::move(result));
+}
+
 std::string last_name(const fs::path& directory) {
   const auto normal = directory.lexically_normal();
   const auto name = normal.has_filename() ? normal.filename() : normal.parent_path().filename();
@@ -83,6 +97,7 @@ RunSummary read_run_summary(const fs::path& directory) {
     const auto results = read_results(file);
     run.results.insert(run.results.end(), results.begin(), results.end());
   }
+  add_training_evaluations(run.records, run.results);
   return run;
 }
 

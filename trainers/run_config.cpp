@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "altup/tasks/task.h"
+#include "altup/tasks/task_files.h"
 #include "altup/util/error.h"
 #include "altup/util/field_value.h"
 #include "altup/util/files.h"
@@ -227,6 +229,16 @@ void require_start(const RunConfig& config) {
   if (!config.tokenizer.model.empty()) require_path("tokenizer.model", config.tokenizer.model);
 }
 
+/// What `check` finds wrong is said of `key`.
+template <class Check>
+void with_key(std::string_view key, Check&& check) {
+  try {
+    check();
+  } catch (const UserError& error) {
+    throw UserError(str(key, ": ", error.what()));
+  }
+}
+
 template <class Check>
 void check_located(const RunConfig& config, Check&& check) {
   try {
@@ -300,6 +312,13 @@ void RunConfig::validate_finetuning() const {
     if (task.names.empty()) {
       throw UserError("task.names is not set; expected a list of tasks such as [\"glue/sst2\"]");
     }
+    if (task.names.size() > 1) {
+      throw UserError(str("task.names has ", task.names.size(),
+                          " entries; expected one task (mixtures are still to come)"));
+    }
+    with_key("task.names", [&] { find_task(task.names.front()); });
+    with_key("task.split", [&] { check_split(task.split); });
+    with_key("task.validation_split", [&] { check_split(task.validation_split); });
     if (task.data.empty()) {
       throw UserError("task.data is not set; expected the directory of the official files");
     }

@@ -35,7 +35,7 @@ struct TaskConfig {
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit(Field{"names", "tasks; several are a mixture"}, self.names);
+    visit(Field{"names", "the task, in a list of one (mixtures are still to come)"}, self.names);
     visit(Field{"data", "directory of the official files"}, self.data);
     visit(Field{"input_length", "longest input, tokens; longer ones are cut", 4, 1 << 20},
           self.input_length);
@@ -115,7 +115,7 @@ struct RuntimeConfig {
 };
 
 struct RunConfig {
-  T5Config model;  ///< [model] and [altup]
+  T5Config model;  ///< [model], [altup] and [moe]
   TokenizerConfig tokenizer;
   DataConfig data;
   TaskConfig task;
@@ -132,6 +132,7 @@ struct RunConfig {
   static void sections(Self& self, Visit&& visit) {
     visit("model", self.model);
     visit("altup", self.model.altup);
+    visit("moe", self.model.moe);
     visit("tokenizer", self.tokenizer);
     visit("data", self.data);
     visit("task", self.task);

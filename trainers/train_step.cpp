@@ -33,22 +33,53 @@ double gradient_norm(const std::vector<torch::Tensor>& parameters) {
   return std::sqrt(sum);
 }
 
-[[noreturn]] void report_not_finite(T5& model, int64_t step, double loss) {
-  // A bad parameter spoils every gradient, so the parameters are looked at first.
-  const auto first_bad =
-      [&](const std::function<torch::Tensor(const torch::Tensor&)>& part) -> std::string {
-    for (const auto& item : model->named_parameters()) {
-      const auto tensor = part(item.value());
-      if (tensor.defined() && !torch::isfinite(tensor).all().item<bool>()) return item.key();
-    }
-    return "";
+bool is_finite(const torch::Tensor& tensor) {
+  return torch::isfinite(tensor).all().item<bool>();
+}
+
+std::string first_bad_parameter(T5& model,
+                                const std::function<torch::Tensor(const torch::Tensor&)>& part) {
+  for (const auto& item : model->named_parameters()) {
+    const auto tensor = part(item.value());
+    if (tensor.defined() && !is_finite(tensor)) return item.key();
+  }
+  return "";
+}
+
+// Goes through the model once more and notes the first part whose output is not finite.
+std::string first_bad_module(T5& model, const BatchTensors& tensors, Precision precision) {
+  torch::NoGradGuard no_grad;
+  const AutocastGuard autocast(precision, model->shared->weight.device());
+  std::string bad;
+  const auto note = [&bad](const std::string& name, const torch::Tensor& output) {
+    if (bad.empty() && !is_finite(output)) bad = name;
   };
-  std::string where = "the activations";
-  const auto parameter = first_bad([](const torch::Tensor& value) { return value; });
-  const auto gradient = first_bad([](const torch::Tensor& value) { return value.grad(); });
+  model->encoder->watch = [&](const auto& part, const auto& output) {
+    note("encoder." + part, output);
+  };
+  model->decoder->watch = [&](const auto& part, const auto& output) {
+    note("decoder." + part, output);
+  };
+  const auto logits = model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids);
+  model->encoder->watch = nullptr;
+  model->decoder->watch = nullptr;
+  note("lm_head", logits);
+  return bad;
+}
+
+// A bad parameter spoils what comes after it, and a bad activation every gradient, so they are
+// looked for in this order.
+[[noreturn]] void report_not_finite(T5& model, const BatchTensors& tensors, Precision precision,
+                                    int64_t step, double loss) {
+  std::string where = "the loss itself";
+  const auto parameter = first_bad_parameter(model, [](const auto& value) { return value; });
   if (!parameter.empty()) {
     where = "the parameter " + parameter;
-  } else if (!gradient.empty()) {
+  } else if (const auto module = first_bad_module(model, tensors, precision); !module.empty()) {
+    where = "the output of " + module;
+  } else if (const auto gradient =
+                 first_bad_parameter(model, [](const auto& value) { return value.grad(); });
+             !gradient.empty()) {
     where = "the gradient of " + gradient;
   }
   throw std::runtime_error(
@@ -75,8 +106,9 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
   seed_dropout(config.train.seed, step);
   model->train();
   const double scale = 1.0 / static_cast<double>(result.target_tokens);
+  BatchTensors tensors;  // of the last micro-batch, after the loop
   for (int64_t first = 0; first < batch.size; first += micro) {
-    const auto tensors = to_tensors(batch, first, std::min(micro, batch.size - first), device);
+    tensors = to_tensors(batch, first, std::min(micro, batch.size - first), device);
     CrossEntropySum sum;
     {
       AutocastGuard autocast(precision, device);
@@ -90,12 +122,14 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
     }
     (sum.loss * scale).backward();
     result.loss += sum.loss.item<double>() * scale;
+    if (!std::isfinite(result.loss))
+      report_not_finite(model, tensors, precision, step, result.loss);
   }
 
   const auto parameters = model->parameters();
   result.gradient_norm = gradient_norm(parameters);
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
-    report_not_finite(model, step, result.loss);
+  if (!std::isfinite(result.gradient_norm))
+    report_not_finite(model, tensors, precision, step, result.loss);
   if (config.train.gradient_clip > 0 && result.gradient_norm > config.train.gradient_clip) {
     torch::NoGradGuard no_grad;
     for (const auto& parameter : parameters) {

@@ -17,16 +17,24 @@ namespace {
 // The model of the checkpoint is the run's. Where the config describes one too, the two must agree.
 void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& checkpoint) {
   T5Config wanted = config.model;
-  wanted.dropout = saved.model.dropout;  // a matter of training, not of the weights
+  // What says nothing of the weights that are there.
+  wanted.dropout = saved.model.dropout;
+  wanted.size = saved.model.size;
+  wanted.altup.init = saved.model.altup.init;
+  if (wanted.altup.variant == Variant::kNone && saved.model.altup.variant == Variant::kNone) {
+    wanted.altup = saved.model.altup;
+  }
   const bool described =
       std::any_of(config.sources.begin(), config.sources.end(), [](const auto& source) {
         return source.first != "model.dropout" &&
-               (source.first.starts_with("model.") || source.first.starts_with("altup."));
+               (source.first.starts_with("model.") || source.first.starts_with("altup.") ||
+                source.first.starts_with("moe."));
       });
   if (described && !(wanted == saved.model)) {
-    throw UserError(checkpoint,
-                    "holds another model than [model] and [altup] describe; expected the same, or "
-                    "no such sections");
+    throw UserError(
+        checkpoint,
+        "holds another model than [model], [altup] and [moe] describe; expected the same, or "
+        "no such sections");
   }
   const double dropout = config.model.dropout;
   config.model = saved.model;
@@ -83,11 +91,15 @@ std::unique_ptr<BatchSource> open_text(const RunConfig& config,
       config.data.prefetch);
 }
 
+// validate_finetuning() has seen that there is one.
 const Task& only_task(const TaskConfig& config) {
-  if (config.names.size() != 1) {
-    throw UserError(str("task.names has ", config.names.size(), " entries; expected one task"));
-  }
   return find_task(config.names.front());
+}
+
+void require_run_directory(const std::filesystem::path& output) {
+  if (std::filesystem::exists(output) && !std::filesystem::is_directory(output)) {
+    throw UserError(output.string(), "is a file; expected the directory of a run, new or to go on");
+  }
 }
 
 std::unique_ptr<BatchSource> open_task(const RunConfig& config, const Tokenizer& tokenizer) {
@@ -101,6 +113,7 @@ std::unique_ptr<BatchSource> open_task(const RunConfig& config, const Tokenizer&
 }  // namespace
 
 TrainingData open_training_data(const RunConfig& config) {
+  config.task.names.empty() ? config.validate_pretraining() : config.validate_finetuning();
   TrainingData data;
   TokenizerConfig from = config.tokenizer;
   if (!config.train.init_from.empty()) {
@@ -115,6 +128,7 @@ TrainingData open_training_data(const RunConfig& config) {
 TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
                         Resume resume) {
   config.validate_pretraining();
+  require_run_directory(output);
   TrainingRun run{.config = config, .output = output, .resume = resume};
   run.model = make_model(run.config, run.tokenizer);
   run.source = open_text(config, run.tokenizer);
@@ -138,6 +152,7 @@ TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& ou
 TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
                         Resume resume) {
   config.validate_finetuning();
+  require_run_directory(output);
   const Task& task = only_task(config.task);
   TrainingRun run{.config = config, .output = output, .resume = resume};
   run.model = make_model(run.config, run.tokenizer);

@@ -42,8 +42,8 @@ class Settings {
     try {
       json_ = Json::parse(text);
     } catch (const Json::parse_error& error) {
-      const auto end = text.begin() + static_cast<int64_t>(std::min(error.byte, text.size()));
-      throw UserError(path_, 1 + std::count(text.begin(), end, '\n'),
+      // nlohmann counts bytes from 1.
+      throw UserError(path_, line_of(text, error.byte > 0 ? error.byte - 1 : 0),
                       "broken JSON; expected one object");
     }
     if (!json_.is_object()) throw UserError(path_, "is not a JSON object");

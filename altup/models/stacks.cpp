@@ -1,7 +1,6 @@
 #include "altup/models/stacks.h"
 
 #include <cmath>
-#include <functional>
 
 #include "altup/models/block_ends.h"
 #include "altup/modules/activation_checkpoint.h"
@@ -26,6 +25,10 @@ RelativeBias make_relative_bias(const T5Config& config, bool bidirectional) {
                                          .buckets = config.relative_buckets,
                                          .max_distance = config.relative_max_distance,
                                          .bidirectional = bidirectional});
+}
+
+std::string layer_name(int64_t index) {
+  return "layers." + std::to_string(index);
 }
 
 double bias_deviation(const T5Config& config) {
@@ -73,8 +76,10 @@ torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::T
           [layer](const std::vector<torch::Tensor>& in) { return layer->forward(in[0], in[1]); },
           {x, bias});
     });
+    if (watch) watch(layer_name(i), state);
   }
   const auto memory = final_norm(leave_blocks(state, config_.memory_width() != config_.d_model));
+  if (watch) watch("final_norm", memory);
   return apply_dropout(memory, config_.dropout, is_training());
 }
 
@@ -126,8 +131,10 @@ torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::T
           },
           {x, self_bias, memory});
     });
+    if (watch) watch(layer_name(i), state);
   }
   const auto output = final_norm(leave_blocks(state, config_.output_width() != config_.d_model));
+  if (watch) watch("final_norm", output);
   return apply_dropout(output, config_.dropout, is_training());
 }
 

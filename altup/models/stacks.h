@@ -4,12 +4,19 @@
 
 #include <torch/torch.h>
 
+#include <functional>
+#include <string>
+
 #include "altup/models/layers.h"
 #include "altup/models/t5_config.h"
 #include "altup/modules/altup.h"
 #include "altup/modules/relative_bias.h"
 
 namespace altup {
+
+/// Is told the output of each part of a stack, by the part's name within it, as the forward pass
+/// goes; for diagnosis.
+using StackWatch = std::function<void(const std::string& part, const torch::Tensor& output)>;
 
 class EncoderImpl : public torch::nn::Module {
  public:
@@ -24,6 +31,7 @@ class EncoderImpl : public torch::nn::Module {
   RelativeBias relative_bias{nullptr};
   RmsNorm final_norm{nullptr};
   bool checkpoint_activations = false;  ///< recompute each layer in the backward pass
+  StackWatch watch;                     ///< may be empty
 
  private:
   T5Config config_;
@@ -46,6 +54,7 @@ class DecoderImpl : public torch::nn::Module {
   RelativeBias relative_bias{nullptr};
   RmsNorm final_norm{nullptr};
   bool checkpoint_activations = false;  ///< recompute each layer in the backward pass
+  StackWatch watch;                     ///< may be empty
 
  private:
   T5Config config_;

@@ -1,8 +1,7 @@
-// The sizes of T5 1.1 (and a tiny one), what a model's settings must agree on, and config.json of a
-// checkpoint.
+// The sizes of T5 1.1 (and a tiny one), what a model's settings must agree on, and how an export
+// describes them.
 #include "altup/models/t5_config.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "altup/util/error.h"
@@ -14,56 +13,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// A checkpoint that leaves these out could only be guessed at; any other key has a default that
-/// the first checkpoints were written with, so that keys can be added later.
-constexpr std::array<std::string_view, 7> kRequiredKeys = {
-    "d_model",   "d_ff", "d_kv", "num_heads", "num_encoder_layers", "num_decoder_layers",
-    "vocab_size"};
-
 template <class T>
 Json field_to_json(const T& value) {
   if constexpr (std::is_enum_v<T>) {
     return std::string(enum_name(value));
   } else {
     return value;
-  }
-}
-
-FieldValue field_from_json(const Json& value) {
-  if (value.is_boolean()) return value.get<bool>();
-  if (value.is_number_unsigned() &&
-      value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-    return OtherValue{value.dump()};
-  }
-  if (value.is_number_integer()) return value.get<int64_t>();
-  if (value.is_number()) return value.get<double>();
-  if (value.is_string()) return value.get<std::string>();
-  return OtherValue{str("a JSON ", value.type_name())};
-}
-
-/// Sets the fields of `section` from the members of `object`; members of no field, but for
-/// `nested`, are errors.
-template <class Section>
-void read_section(const Json& object, const std::string& prefix, const std::string& nested,
-                  Section& section) {
-  if (!object.is_object()) {
-    throw UserError(str(prefix.empty() ? "the file" : prefix, " is a JSON ", object.type_name(),
-                        "; expected an object"));
-  }
-  std::vector<std::string> known;
-  Section::fields(section, [&](const Field& field, auto& target) {
-    known.emplace_back(field.name);
-    if (const auto at = object.find(known.back()); at != object.end()) {
-      assign_field(prefix + known.back(), field, field_from_json(*at), target);
-    }
-  });
-  if (!nested.empty()) known.push_back(nested);
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    const auto like = nearest(key, known);
-    throw UserError(str("unknown key \"", prefix, key, "\"; ",
-                        like.empty() ? "expected one of " + join(known, ", ")
-                                     : "did you mean \"" + prefix + like + "\"?"));
   }
 }
 
@@ -102,6 +57,13 @@ void T5Config::validate() const {
   AltUpConfig::fields(altup, [](const Field& field, const auto& value) {
     check_field(str("altup.", field.name), field, value);
   });
+  MoeConfig::fields(moe, [](const Field& field, const auto& value) {
+    check_field(str("moe.", field.name), field, value);
+  });
+  if (moe.experts != 0) {
+    throw UserError(str("moe.experts is ", moe.experts,
+                        "; expected 0, since mixtures of experts are still to come"));
+  }
   // The encoder halves its buckets between the two directions.
   if (relative_buckets % 2 != 0) {
     throw UserError(
@@ -135,31 +97,6 @@ std::string to_json(const T5Config& config) {
     altup[std::string(field.name)] = field_to_json(value);
   });
   return object.dump(2) + "\n";
-}
-
-T5Config t5_config_from_json(const std::string& json, const std::string& path) {
-  Json object;
-  try {
-    object = Json::parse(json);
-  } catch (const Json::parse_error& error) {
-    const auto end = json.begin() + static_cast<int64_t>(std::min(error.byte, json.size()));
-    throw UserError(path, 1 + std::count(json.begin(), end, '\n'),
-                    "broken JSON; expected one object");
-  }
-  T5Config config;
-  try {
-    read_section(object, "", "altup", config);
-    if (const auto at = object.find("altup"); at != object.end()) {
-      read_section(*at, "altup.", "", config.altup);
-    }
-    for (const auto key : kRequiredKeys) {
-      if (!object.contains(key)) throw UserError(str("\"", key, "\" is missing"));
-    }
-    config.validate();
-  } catch (const UserError& error) {
-    throw UserError(path, error.what());
-  }
-  return config;
 }
 
 }  // namespace altup

@@ -1,5 +1,5 @@
-// What a model is made of: the dense T5 underneath ([model]) and how its tokens are widened
-// ([altup]).
+// What a model is made of: the dense T5 underneath ([model]), how its tokens are widened ([altup])
+// and its mixtures of experts ([moe]).
 #pragma once
 
 #include <cstdint>
@@ -67,6 +67,15 @@ struct EnumNames<CrossAttentionWidth> {
       {{"wide", CrossAttentionWidth::kWide}, {"summed", CrossAttentionWidth::kSummed}}};
 };
 
+/// Whether the prediction and correction coefficients are numbers of the layer, or functions of the
+/// token as in Gemma 3n (still to come).
+enum class Coefficients { kStatic };
+template <>
+struct EnumNames<Coefficients> {
+  static constexpr std::array<std::pair<std::string_view, Coefficients>, 1> kNames = {
+      {{"static", Coefficients::kStatic}}};
+};
+
 /// [altup]
 struct AltUpConfig {
   Variant variant = Variant::kNone;
@@ -74,6 +83,8 @@ struct AltUpConfig {
   BlockSelection block_selection = BlockSelection::kAlternating;
   CoefficientInit init = CoefficientInit::kIdentity;
   CrossAttentionWidth cross_attention = CrossAttentionWidth::kWide;
+  Coefficients coefficients = Coefficients::kStatic;
+  int64_t stride = 4;
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -82,11 +93,41 @@ struct AltUpConfig {
     visit(Field{"block_selection", "which block a layer computes"}, self.block_selection);
     visit(Field{"init", "start of the prediction and correction coefficients"}, self.init);
     visit(Field{"cross_attention", "what the decoder reads of the encoder"}, self.cross_attention);
+    visit(Field{"coefficients", "numbers of the layer"}, self.coefficients);
+    visit(Field{"stride", "of the sequence variants, which are still to come", 1, 1 << 20},
+          self.stride);
   }
   bool operator==(const AltUpConfig&) const = default;
 };
 
-/// [model], and [altup] beside it.
+/// Who chooses an expert's tokens: each token its expert, or each expert its tokens.
+enum class Router { kSwitch, kExpertChoice };
+template <>
+struct EnumNames<Router> {
+  static constexpr std::array<std::pair<std::string_view, Router>, 2> kNames = {
+      {{"switch", Router::kSwitch}, {"expert_choice", Router::kExpertChoice}}};
+};
+
+/// [moe], still to come: validate() refuses all but no experts.
+struct MoeConfig {
+  int64_t experts = 0;
+  Router router = Router::kSwitch;
+  double capacity_factor = 1.25;
+  int64_t every = 2;
+
+  template <class Self, class Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"experts", "of a mixture; 0: none (mixtures are still to come)", 0, 1 << 16},
+          self.experts);
+    visit(Field{"router", "who chooses an expert's tokens"}, self.router);
+    visit(Field{"capacity_factor", "tokens of an expert over an equal share", 0, 1000},
+          self.capacity_factor);
+    visit(Field{"every", "every n-th layer has a mixture", 1, 1024}, self.every);
+  }
+  bool operator==(const MoeConfig&) const = default;
+};
+
+/// [model], with [altup] and [moe] beside it.
 struct T5Config {
   ModelSize size = ModelSize::kSmall;
   int64_t d_model = 512;
@@ -103,6 +144,7 @@ struct T5Config {
   int64_t relative_max_distance = 128;
   double norm_epsilon = 1e-6;
   AltUpConfig altup;  ///< a section of its own in files
+  MoeConfig moe;      ///< likewise
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -159,9 +201,7 @@ struct T5Config {
   bool operator==(const T5Config&) const = default;
 };
 
-/// config.json of a checkpoint: the fields above by name, the [altup] ones under "altup". Reading
-/// is strict.
+/// The fields above by name, the [altup] ones under "altup": what an export says of its model.
 std::string to_json(const T5Config& config);
-T5Config t5_config_from_json(const std::string& json, const std::string& path);
 
 }  // namespace altup

@@ -25,11 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-int64_t line_of(std::string_view text, size_t offset) {
-  return 1 + std::count(text.begin(),
-                        text.begin() + static_cast<int64_t>(std::min(offset, text.size())), '\n');
-}
-
 json parse_json(const fs::path& path, const std::string& text,
                 const json::parser_callback_t& callback = nullptr) {
   try {

@@ -50,6 +50,17 @@ void write_file_atomic(const fs::path& path, std::string_view bytes) {
   sync_path(path.has_parent_path() ? path.parent_path() : fs::path("."));
 }
 
+void require_writable_file(const fs::path& path) {
+  const fs::path folder = fs::absolute(path).parent_path();
+  if (!fs::is_directory(folder)) {
+    throw UserError(path.string(), str("cannot be written; expected an existing folder, but ",
+                                       folder.string(), " is none"));
+  }
+  if (fs::is_directory(path)) {
+    throw UserError(path.string(), "cannot be written; expected a file, but it is a folder");
+  }
+}
+
 std::vector<fs::path> expand_glob(const std::string& pattern) {
   glob_t found{};
   const int status = ::glob(pattern.c_str(), 0, nullptr, &found);

@@ -13,6 +13,9 @@ std::string read_file(const std::filesystem::path& path);
 /// Writes to a temporary beside `path`, syncs it and renames it: readers see the old bytes or the
 /// new, never half.
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
+/// Asked before long work whose result goes to `path`: UserError where its folder is not there, or
+/// where it is a folder itself.
+void require_writable_file(const std::filesystem::path& path);
 /// Makes what was written to a file, or the names in a directory, survive a power cut.
 void sync_path(const std::filesystem::path& path);
 /// The files that `pattern` (`*`, `?` and `[a-z]`, as in a shell) names, sorted by name. A pattern

@@ -63,11 +63,9 @@ std::string_view trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-std::string to_lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
+int64_t line_of(std::string_view text, size_t offset) {
+  return 1 + std::count(text.begin(),
+                        text.begin() + static_cast<int64_t>(std::min(offset, text.size())), '\n');
 }
 
 namespace {

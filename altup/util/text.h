@@ -25,7 +25,9 @@ std::string duration(double seconds);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
-std::string to_lower(std::string_view text);  ///< ASCII only
+/// Number of the line, from 1, that the byte at `offset` stands in; the last one where it is past
+/// the end.
+int64_t line_of(std::string_view text, size_t offset);
 /// The entry of `known` with the smallest edit distance to `word`; "" where all are further than
 /// half its length.
 std::string nearest(std::string_view word, const std::vector<std::string>& known);

@@ -224,6 +224,22 @@ TEST_F(TrainingTest, NotFiniteNamesThePlace) {
   }
 }
 
+TEST_F(TrainingTest, NotFiniteNamesTheModuleWhereItBegan) {
+  const auto config = tiny_run(Variant::kAltUp);
+  T5 model(config.model);
+  const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
+  {
+    torch::NoGradGuard no_grad;  // finite, but its products are not
+    model->named_parameters()["encoder.layers.1.feed_forward.wo.weight"].fill_(3e38);
+  }
+  try {
+    train_step(model, kPieces, *optimizer, random_batch(2, false), 5, config, Precision::kFp32);
+    FAIL() << "an overflow went unnoticed";
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("the output of encoder.layers.1"));
+  }
+}
+
 TEST_P(EveryVariant, ResumeContinuesBitExactly) {
   testing::TempDir runs;
   auto config = tiny_run(GetParam());

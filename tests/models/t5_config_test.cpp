@@ -23,18 +23,6 @@ std::string message_of(Call&& call) {
   return "";
 }
 
-std::string complaint(const std::string& json) {
-  return message_of([&] { t5_config_from_json(json, "config.json"); });
-}
-
-/// to_json of the default config with `from` replaced.
-std::string edited(const std::string& from, const std::string& to) {
-  std::string json = to_json(T5Config{});
-  const size_t at = json.find(from);
-  EXPECT_NE(at, std::string::npos) << from;
-  return json.replace(at, from.size(), to);
-}
-
 TEST(T5Config, SizesAreThoseOfT5) {
   struct Expected {
     ModelSize size;
@@ -65,37 +53,15 @@ TEST(T5Config, SizesAreThoseOfT5) {
   EXPECT_EQ(small, T5Config{});  // the defaults are its
 }
 
-TEST(T5Config, JsonReadsBackToTheSameValues) {
+TEST(T5Config, JsonHoldsEveryField) {
   T5Config config;
   config.apply_size(ModelSize::kTiny);
-  config.d_model = 97;
-  config.feed_forward = FeedForwardKind::kRelu;
-  config.dropout = 1.0 / 3.0;
-  config.altup = {Variant::kRecycled, 5, BlockSelection::kSame, CoefficientInit::kActive,
-                  CrossAttentionWidth::kSummed};
-  config.tie_embeddings = true;
-  EXPECT_EQ(t5_config_from_json(to_json(config), "config.json"), config);
-}
-
-TEST(T5Config, JsonIsReadStrictly) {
-  EXPECT_EQ(complaint(edited("\"d_ff\"", "\"d_fff\"")),
-            "config.json: unknown key \"d_fff\"; did you mean \"d_ff\"?");
-  EXPECT_EQ(complaint(edited("\"blocks\"", "\"block\"")),
-            "config.json: unknown key \"altup.block\"; did you mean \"altup.blocks\"?");
-  EXPECT_EQ(complaint(edited("\"d_ff\": 1024,", "")), "config.json: \"d_ff\" is missing");
-  EXPECT_EQ(complaint(edited("1024", "\"wide\"")),
-            "config.json: d_ff is \"wide\"; expected an integer between 1 and 1048576");
-  EXPECT_EQ(complaint(edited("1024", "0")),
-            "config.json: d_ff is 0; expected an integer between 1 and 1048576");
-  EXPECT_THAT(complaint(edited("1024", "18446744073709551615")),
-              StartsWith("config.json: d_ff is 18"));
-  EXPECT_THAT(complaint(edited("\"none\"", "\"nothing\"")),
-              HasSubstr("altup.variant is \"nothing\"; expected one of \"none\", \"altup\""));
-  EXPECT_EQ(complaint("{\n  \"d_ff\": 1,\n  oops\n}"),
-            "config.json:3: broken JSON; expected one object");
-  EXPECT_EQ(complaint("[1]"), "config.json: the file is a JSON array; expected an object");
-  // A key that a later version adds has its default in older files.
-  EXPECT_EQ(complaint(edited("\"norm_epsilon\": 1e-06,", "")), "");
+  config.altup.variant = Variant::kRecycled;
+  const std::string json = to_json(config);
+  for (const char* part : {"\"size\": \"tiny\"", "\"d_model\": 256", "\"tie_embeddings\": false",
+                           "\"variant\": \"recycled\"", "\"blocks\": 2"}) {
+    EXPECT_THAT(json, HasSubstr(part));
+  }
 }
 
 TEST(T5Config, ContradictionsStartWithTheKey) {
@@ -112,6 +78,8 @@ TEST(T5Config, ContradictionsStartWithTheKey) {
   EXPECT_THAT(refusal([](T5Config& c) { c.norm_epsilon = 0; }),
               StartsWith("model.norm_epsilon is 0"));
   EXPECT_THAT(refusal([](T5Config& c) { c.altup.blocks = 0; }), StartsWith("altup.blocks is 0"));
+  EXPECT_THAT(refusal([](T5Config& c) { c.moe.experts = 8; }),
+              StartsWith("moe.experts is 8; expected 0, since"));
   for (const auto variant : {Variant::kNone, Variant::kAltUp, Variant::kRecycled}) {
     EXPECT_EQ(refusal([&](T5Config& c) {
                 c.altup.variant = variant;

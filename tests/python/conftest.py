@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# The models here are so small that a second thread only waits for the first, and on a busy machine for long.
+# Set before torch is imported; the program inherits it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("ALTUP_PROGRAM", ROOT / "build" / "altup"))
 PROGRAM_SECONDS = 300

@@ -152,9 +152,9 @@ TEST(Report, DrawsWhatLittleThereIs) {
   RunSummary one{"one", {{10, "validation", {{"loss", 3.0}}}}, std::nullopt, std::nullopt, {}};
   const auto html = html_report({one});
   expect_well_formed(html);
-  EXPECT_EQ(count_of(html, "<circle"), 1U);  // a single point, by step only
+  EXPECT_THAT(html, HasSubstr("<td>3.0000</td>"));
+  EXPECT_THAT(html, Not(HasSubstr("<figure")));  // one point is no curve
   EXPECT_THAT(html, Not(HasSubstr("nan")));
-  EXPECT_THAT(html, Not(HasSubstr("Training loss")));
 
   RunSummary diverged = example_run("diverged", 2);
   diverged.records[5].values["loss"] = std::nan("");
@@ -163,11 +163,17 @@ TEST(Report, DrawsWhatLittleThereIs) {
   EXPECT_THAT(message_of([] { html_report({}); }), HasSubstr("no runs"));
 }
 
-TEST(Report, TaskMetricsOfTrainingGetAFigure) {
-  RunSummary run{
-      "tuned", {{10, "glue/cola", {{"matthews_correlation", 40.0}, {"seconds", 5}}}}, {}, {}, {}};
-  const auto html = html_report({run});
-  EXPECT_THAT(html, HasSubstr("<b>glue/cola: matthews_correlation.</b>"));
+TEST(Report, TaskMetricsOfTrainingGetAFigureWithItsOwnRuns) {
+  RunSummary run{"tuned", {}, {}, {}, {}};
+  for (const int64_t step : {10, 20}) {
+    run.records.push_back({step, "glue/cola", {{"matthews_correlation", 40.0}, {"seconds", 5}}});
+  }
+  const auto html = html_report({run, example_run("other", 2)});
+  const auto figure = html.find("<b>glue/cola: matthews_correlation.</b>");
+  ASSERT_NE(figure, std::string::npos);
+  const auto legend = html.substr(figure, html.find("panels", figure) - figure);
+  EXPECT_THAT(legend, HasSubstr("tuned"));
+  EXPECT_THAT(legend, Not(HasSubstr("other")));
   EXPECT_THAT(html, Not(HasSubstr("glue/cola: seconds")));
 }
 
@@ -182,12 +188,19 @@ TEST(Report, ReadsRunDirectories) {
   dir.write("x/run/results-rte.json",
             R"({"task": "glue/rte", "metrics": {"accuracy": 61}, "examples": 277})");
   dir.write("y/run/metrics.jsonl", metrics);
+  // In training: an evaluation on a task that no file has, and on one that a file has.
+  dir.write(
+      "x/run/metrics.jsonl",
+      metrics + R"({"step": 1, "split": "glue/cola", "matthews_correlation": 7.0, "tokens": 1})" +
+          "\n" + R"({"step": 2, "split": "glue/cola", "matthews_correlation": 9.0, "tokens": 2})" +
+          "\n" + R"({"step": 2, "split": "squad", "f1": 1.0})" + "\n");
   const auto run = read_run_summary(dir / "x/run/");
   EXPECT_EQ(run.name, "run");
   EXPECT_GT(run.parameters.value_or(0), 8'000'000);  // the embedding alone
-  ASSERT_EQ(run.results.size(), 2U);
+  ASSERT_EQ(run.results.size(), 3U);
   EXPECT_EQ(run.results[0].task, "glue/rte");
   EXPECT_EQ(run.results[1].metrics.at("f1"), 71.5);
+  EXPECT_EQ(run.results[2].metrics, (std::map<std::string, double>{{"matthews_correlation", 9.0}}));
 
   write_report({dir / "x/run", dir / "y/run"}, dir / "out/report.html");
   const auto html = read_file(dir / "out/report.html");
