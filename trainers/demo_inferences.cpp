@@ -338,16 +338,16 @@ Inference polarity(const Cast& cast, CounterRng& rng) {
 }
 
 /// A kind of inference and how many in a hundred are of it. Most take two words to tell, which a
-/// small model learns in a minute; the others, from rules of the world to chains of two steps, are
+/// small model learns in half a minute; the others, from rules of the world to chains of two steps, are
 /// there so that a better model can show it.
 struct Kind {
   Inference (*draw)(const Cast&, CounterRng&);
   int percent;
 };
-constexpr Kind kKinds[] = {{polarity, 45}, {region, 18},    {animal, 13}, {mood, 10},
-                           {material, 2},  {profession, 2}, {deed, 1},    {home, 1},
-                           {relation, 1},  {mutual, 1},     {chain, 1},   {company, 1},
-                           {belief, 1},    {because, 1},    {instead, 1}, {next_day, 1}};
+constexpr Kind kKinds[] = {{polarity, 63}, {region, 12},  {animal, 8},     {mood, 5},
+                           {deed, 1},      {material, 1}, {profession, 1}, {home, 1},
+                           {relation, 1},  {mutual, 1},   {chain, 1},      {company, 1},
+                           {belief, 1},    {because, 1},  {instead, 1},    {next_day, 1}};
 
 const Kind& pick_kind(CounterRng& rng) {
   auto place = static_cast<int>(rng.below(100));

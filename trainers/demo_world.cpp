@@ -28,7 +28,7 @@ namespace {
 
 constexpr size_t kPartBytes = 1'000'000;
 constexpr size_t kCorpusSentences = 8;   // at most, in a paragraph that tells something
-constexpr size_t kContextSentences = 6;  // likewise where questions are asked about it
+constexpr size_t kContextSentences = 4;  // likewise where questions are asked about it
 constexpr size_t kQuestionsPerContext = 3;
 constexpr int64_t kMostRemarks = 40'000;  // of some 75,000 that the grammar can make
 
@@ -80,15 +80,26 @@ std::string quiz(const World& world, CounterRng& rng) {
   return text;
 }
 
+/// Whether some premise of a paragraph and a clause of a later argument are a pair of the task.
+bool asks_task(const World& world, const std::vector<std::string>& premises,
+               const Inference& inference) {
+  return std::any_of(premises.begin(), premises.end(), [&](const std::string& premise) {
+    return world.taken.count(pair_key(premise, inference.follows)) > 0 ||
+           world.taken.count(pair_key(premise, inference.does_not_follow)) > 0;
+  });
+}
+
 std::string arguments(const World& world, CounterRng& rng) {
   std::string text;
+  std::vector<std::string> premises;
   const size_t count = 2 + rng.below(2);
   for (size_t i = 0; i < count; ++i) {
-    Inference inference = draw_inference(world.cast, rng);
-    while (world.taken.count(pair_key(inference.premise, inference.follows)) > 0 ||
-           world.taken.count(pair_key(inference.premise, inference.does_not_follow)) > 0) {
+    Inference inference;
+    premises.emplace_back();
+    do {
       inference = draw_inference(world.cast, rng);
-    }
+      premises.back() = inference.premise;
+    } while (asks_task(world, premises, inference));
     text += (i > 0 ? " " : "") + draw_argument(inference, rng);
   }
   return text;
