@@ -146,7 +146,7 @@ class Picture {
       for (const auto& point : points) x.add(point.first);
     }
     if (!x.empty()) x.low = std::min(x.low, 0.0);
-    const double from = chart_.skip_start ? x.high / 20 : -std::numeric_limits<double>::infinity();
+    const double from = chart_.skip_start ? x.high / 10 : -std::numeric_limits<double>::infinity();
     for (const auto& points : curves_) {
       for (const auto& point : points) {
         if (!std::isfinite(point.second)) continue;

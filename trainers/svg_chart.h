@@ -32,7 +32,7 @@ struct Chart {
   Axis x;
   Axis y;
   std::vector<Series> series;
-  /// Leaves the steep first twentieth of the x axis out when the y axis is chosen, so that the rest
+  /// Leaves the steep first tenth of the x axis out when the y axis is chosen, so that the rest
   /// can be seen.
   bool skip_start = false;
 };

@@ -348,7 +348,7 @@ TEST(RunConfig, EveryConfigOfTheRepositoryLoads) {
   EXPECT_EQ(run.model.num_blocks(), 4);
   const auto tune = load_run_config({"configs/runs/finetune_sst2.toml"}, {});
   EXPECT_EQ(tune.model.dropout, 0.1);  // from finetune_paper.toml
-  EXPECT_EQ(tune.train.batch_size, 32);
+  EXPECT_EQ(tune.train.batch_size, 64);
 }
 
 /// docs/configuration.md holds the tables of all keys as the program has them. With
