@@ -50,6 +50,14 @@ std::ostream& text_output(const Command& command) {
   return command.json == "-" ? std::cerr : std::cout;
 }
 
+void prepare_json(const Command& command) {
+  if (command.json.empty() || command.json == "-") return;
+  std::error_code ignored;  // the check says what is wrong
+  std::filesystem::create_directories(std::filesystem::absolute(command.json).parent_path(),
+                                      ignored);
+  require_writable_file(command.json);
+}
+
 void write_json(const Command& command, const nlohmann::json& figures, bool default_stdout) {
   const std::string text =
       figures.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

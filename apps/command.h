@@ -40,6 +40,10 @@ RunConfig read_run(const RunOptions& options, const Command& command);
 /// Where a command's text goes: standard output, but standard error where --json takes that.
 std::ostream& text_output(const Command& command);
 
+/// Makes the folder of the --json file, which may be that of a run still to be made; UserError where
+/// the file could not be written after all the work.
+void prepare_json(const Command& command);
+
 /// Writes the figures where --json asks for them. `default_stdout`: to standard output, also
 /// unasked.
 void write_json(const Command& command, const nlohmann::json& figures, bool default_stdout = false);

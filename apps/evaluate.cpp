@@ -74,7 +74,7 @@ void add_evaluate(CLI::App& app, Command& command) {
   sub->add_option("--answers", options->answers,
                   "Write inputs, raw outputs and references as JSON lines")
       ->type_name("FILE");
-  sub->add_option("--batch-size", options->batch_size, "Examples decoded together")
+  sub->add_option("--batch-size", options->batch_size, "Examples decoded together, at most")
       ->check(CLI::PositiveNumber);
   sub->add_option("--max-examples", options->max_examples, "Use at most so many (0: all)")
       ->check(CLI::NonNegativeNumber);

@@ -22,6 +22,10 @@ int export_model(const Options& options, const Command& command) {
     throw UserError("--to huggingface is still to come; expected torchscript");
   }
   require_writable_file(options.output);
+  if (std::filesystem::exists(options.output) &&
+      !std::filesystem::is_regular_file(options.output)) {
+    throw UserError(options.output, "is no ordinary file; expected a new one or one to replace");
+  }
   auto loaded = load_model(options.checkpoint, torch::kCPU);
   export_torchscript(loaded.model, options.output, loaded.tokenizer->vocab_size());
   log_info("wrote ", options.output,

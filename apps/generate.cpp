@@ -90,7 +90,7 @@ void add_generate(CLI::App& app, Command& command) {
   sub->add_option("--beams", options->beams, "Beams")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  sub->add_option("--batch-size", options->batch_size, "Lines decoded together")
+  sub->add_option("--batch-size", options->batch_size, "Lines decoded together, at most")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   sub->add_option("--input-length", options->input_length,

@@ -7,7 +7,6 @@
 #include <iostream>
 
 #include "altup/util/error.h"
-#include "altup/util/files.h"
 #include "altup/util/logging.h"
 #include "altup/util/text.h"
 #include "apps/command.h"
@@ -70,7 +69,7 @@ int run(int argc, char** argv) {
   }
   try {
     altup::set_log_level(altup::parse_log_level(command.log_level));
-    if (!command.json.empty() && command.json != "-") altup::require_writable_file(command.json);
+    altup::prepare_json(command);
     altup::set_up_process(command.threads);
     return command.action();
   } catch (const altup::UserError& error) {

@@ -97,9 +97,10 @@ LoadedModel load_model(const fs::path& path, const torch::Device& device) {
 TrainState load_training(const fs::path& checkpoint, T5& model, Optimizer& optimizer) {
   const fs::path saved_config = checkpoint / kConfigFile;
   if (!(load_run_config({saved_config}, {}).model == model->config())) {
-    throw UserError(saved_config.string(),
-                    "the checkpoint is of another model than this run's [model] and [altup]; "
-                    "expected the same");
+    throw UserError(
+        saved_config.string(),
+        "the checkpoint is of another model than this run's [model], [altup] and [moe]; "
+        "expected the same");
   }
   const fs::path weights = checkpoint / kModelFile;
   load_parameters(*model, read_safetensors(weights), weights.string());

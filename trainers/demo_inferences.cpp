@@ -1,6 +1,5 @@
-// Every kind of inference is a small table and a function that draws one. Two people are set
-// against each other in most of them, and the clause that does not follow says of one what holds of
-// the other: the words are the same, and only reading tells the two apart.
+// Every kind of inference is a small table and a function that draws one. Whether a clause follows
+// never shows in the premise or in the clause alone: it takes both to tell.
 #include "trainers/demo_inferences.h"
 
 #include <array>
@@ -337,7 +336,7 @@ Inference polarity(const Cast& cast, CounterRng& rng) {
   return inference;
 }
 
-/// A kind of inference and how many in a hundred are of it. Most take two words to tell, which a
+/// A kind of inference and how many draws in a hundred are of it. Most take two words to tell, which a
 /// small model learns in half a minute; the others, from rules of the world to chains of two steps, are
 /// there so that a better model can show it.
 struct Kind {

@@ -80,12 +80,15 @@ std::string quiz(const World& world, CounterRng& rng) {
   return text;
 }
 
-/// Whether some premise of a paragraph and a clause of a later argument are a pair of the task.
+/// Whether some premise of a paragraph and a sentence or clause of a later argument are a pair of
+/// the task.
 bool asks_task(const World& world, const std::vector<std::string>& premises,
                const Inference& inference) {
+  const std::string& last = inference.premise;  // without its full stop, it is a clause like others
   return std::any_of(premises.begin(), premises.end(), [&](const std::string& premise) {
     return world.taken.count(pair_key(premise, inference.follows)) > 0 ||
-           world.taken.count(pair_key(premise, inference.does_not_follow)) > 0;
+           world.taken.count(pair_key(premise, inference.does_not_follow)) > 0 ||
+           world.taken.count(pair_key(premise, last.substr(0, last.size() - 1))) > 0;
   });
 }
 

@@ -173,17 +173,20 @@ class Loop {
   void make_up_evaluation() {
     if (!state_.evaluation_due) return;
     evaluate();
-    saved_step_ = -1;  // the same step, but now it may be the best
-    save();
+    write_checkpoint();  // of the same step, but it is evaluated now and may be the best
   }
 
   void save() {
     // A better model than any before is kept, too; so is the one that a signal interrupts.
-    const bool is_best = state_.best_step == state_.step && state_.best.has_value();
-    if (!due(train_.save_every) && !is_best && signals_.received() == 0) return;
-    if (saved_step_ == state_.step) return;
+    if (!due(train_.save_every) && !is_best() && signals_.received() == 0) return;
+    if (saved_step_ != state_.step) write_checkpoint();
+  }
+
+  bool is_best() const { return state_.best.has_value() && state_.best_step == state_.step; }
+
+  void write_checkpoint() {
     save_checkpoint(run_.output, run_.config, run_.model, *run_.tokenizer, *optimizer_, state_,
-                    is_best);
+                    is_best());
     saved_step_ = state_.step;
   }
 

@@ -251,13 +251,15 @@ std::string legend(const std::vector<Series>& drawn) {
   return out + "</div>\n";
 }
 
+bool has_line(const Series& series) {
+  return std::count_if(series.points.begin(), series.points.end(),
+                       [](const auto& point) { return std::isfinite(point.second); }) > 1;
+}
+
 /// Nothing where no run has two points to draw a line between.
 std::string draw(const std::vector<RunSummary>& runs, const Figure& figure) {
   const auto drawn = curves(runs, figure, Across::kSteps);
-  if (std::none_of(drawn.begin(), drawn.end(),
-                   [](const Series& series) { return series.points.size() > 1; })) {
-    return "";
-  }
+  if (std::none_of(drawn.begin(), drawn.end(), has_line)) return "";
   std::string panels;
   for (const auto across : {Across::kSteps, Across::kTokens, Across::kTime}) {
     panels += panel(runs, figure, across);
@@ -303,12 +305,12 @@ std::string task_metrics(const std::vector<RunSummary>& runs) {
   for (size_t r = 0; r < runs.size(); ++r) {
     for (const auto& result : runs[r].results) {
       for (const auto& [name, value] : result.metrics) {
-        body +=
-            str("<tr><td>", svg_swatch(static_cast<int64_t>(r)), escape_html(runs[r].name),
-                "</td><td class=\"text\">", escape_html(result.task), "</td><td class=\"text\">",
-                escape_html(name), "</td><td>", percent(value), "</td><td>",
-                result.examples > 0 ? thousands(result.examples) : std::string(kMissing),
-                "</td></tr>\n");
+        body += str("<tr><td>", svg_swatch(static_cast<int64_t>(r)), escape_html(runs[r].name),
+                    "</td><td class=\"text\">", escape_html(result.task),
+                    "</td><td class=\"text\">", escape_html(name), "</td><td>",
+                    std::isfinite(value) ? percent(value) : std::string(kMissing), "</td><td>",
+                    result.examples > 0 ? thousands(result.examples) : std::string(kMissing),
+                    "</td></tr>\n");
       }
     }
   }

@@ -96,6 +96,7 @@ SignalWatch::SignalWatch() {
 SignalWatch::~SignalWatch() {
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  received_signal = 0;
 }
 
 int SignalWatch::received() const {

@@ -52,8 +52,8 @@ class SignalWatch {
   int received() const;
 };
 
-/// True from the first signal that a SignalWatch noted until the next SignalWatch. Long evaluations
-/// ask between batches, so that a run is saved soon after the signal.
+/// True where a living SignalWatch has noted a signal. Long evaluations ask between batches, so that
+/// a run is saved soon after the signal.
 bool stop_requested();
 
 }  // namespace altup

@@ -71,7 +71,7 @@ std::string first_bad_module(T5& model, const BatchTensors& tensors, Precision p
 // looked for in this order.
 [[noreturn]] void report_not_finite(T5& model, const BatchTensors& tensors, Precision precision,
                                     int64_t step, double loss) {
-  std::string where = "the loss itself";
+  std::string where = std::isfinite(loss) ? "the norm of the gradient" : "the loss itself";
   const auto parameter = first_bad_parameter(model, [](const auto& value) { return value; });
   if (!parameter.empty()) {
     where = "the parameter " + parameter;

@@ -21,6 +21,8 @@ void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& c
   wanted.dropout = saved.model.dropout;
   wanted.size = saved.model.size;
   wanted.altup.init = saved.model.altup.init;
+  wanted.altup.stride = saved.model.altup.stride;
+  if (wanted.moe.experts == 0 && saved.model.moe.experts == 0) wanted.moe = saved.model.moe;
   if (wanted.altup.variant == Variant::kNone && saved.model.altup.variant == Variant::kNone) {
     wanted.altup = saved.model.altup;
   }

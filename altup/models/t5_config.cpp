@@ -60,6 +60,10 @@ void T5Config::validate() const {
   MoeConfig::fields(moe, [](const Field& field, const auto& value) {
     check_field(str("moe.", field.name), field, value);
   });
+  if (altup.stride != AltUpConfig{}.stride) {
+    throw UserError(str("altup.stride is ", altup.stride, "; expected ", AltUpConfig{}.stride,
+                        ", since the sequence variants that it is for are still to come"));
+  }
   if (moe.experts != 0) {
     throw UserError(str("moe.experts is ", moe.experts,
                         "; expected 0, since mixtures of experts are still to come"));

@@ -36,6 +36,13 @@ void sync_path(const fs::path& path) {
 }
 
 void write_file_atomic(const fs::path& path, std::string_view bytes) {
+  if (fs::exists(path) && !fs::is_regular_file(path)) {  // a device or a pipe: nothing to replace
+    std::ofstream out(path, std::ios::binary);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    out.flush();
+    if (!out) throw std::runtime_error(str(path.string(), ": cannot be written"));
+    return;
+  }
   const fs::path temporary = path.string() + ".tmp";
   {
     std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
@@ -58,6 +65,10 @@ void require_writable_file(const fs::path& path) {
   }
   if (fs::is_directory(path)) {
     throw UserError(path.string(), "cannot be written; expected a file, but it is a folder");
+  }
+  if (::access(fs::exists(path) ? path.c_str() : folder.c_str(), W_OK) != 0) {
+    throw UserError(path.string(), str("cannot be written: ", std::strerror(errno),
+                                       "; expected a file that may be"));
   }
 }
 

@@ -58,6 +58,11 @@ TEST(T5Config, JsonHoldsEveryField) {
   config.apply_size(ModelSize::kTiny);
   config.altup.variant = Variant::kRecycled;
   const std::string json = to_json(config);
+  const auto expect_key = [&](const Field& field, const auto&) {
+    EXPECT_THAT(json, HasSubstr("\"" + std::string(field.name) + "\": "));
+  };
+  T5Config::fields(config, expect_key);
+  AltUpConfig::fields(config.altup, expect_key);
   for (const char* part : {"\"size\": \"tiny\"", "\"d_model\": 256", "\"tie_embeddings\": false",
                            "\"variant\": \"recycled\"", "\"blocks\": 2"}) {
     EXPECT_THAT(json, HasSubstr(part));

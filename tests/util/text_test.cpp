@@ -52,7 +52,12 @@ TEST(Text, TrimTakesSpaceFromTheEndsOnly) {
   EXPECT_EQ(trim("\u00e9"), "\u00e9");
 }
 
-TEST(Text, ToLowerLeavesWhatIsNotAscii) {}
+TEST(Text, LineOfCountsFromOne) {
+  EXPECT_EQ(line_of("a\nb\n", 0), 1);
+  EXPECT_EQ(line_of("a\nb\n", 1), 1);  // the line end itself
+  EXPECT_EQ(line_of("a\nb\n", 2), 2);
+  EXPECT_EQ(line_of("a\nb", 99), 2);
+}
 
 TEST(Text, NearestFindsATypoAndRefusesAStranger) {
   EXPECT_EQ(nearest("batchsize", {"steps", "batch_size", "seed"}), "batch_size");
