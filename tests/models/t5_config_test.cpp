@@ -6,6 +6,7 @@
 #include <array>
 
 #include "altup/util/error.h"
+#include "altup/util/text.h"
 
 namespace altup {
 namespace {
@@ -59,7 +60,7 @@ TEST(T5Config, JsonHoldsEveryField) {
   config.altup.variant = Variant::kRecycled;
   const std::string json = to_json(config);
   const auto expect_key = [&](const Field& field, const auto&) {
-    EXPECT_THAT(json, HasSubstr("\"" + std::string(field.name) + "\": "));
+    EXPECT_THAT(json, HasSubstr(str('"', field.name, "\": ")));
   };
   T5Config::fields(config, expect_key);
   AltUpConfig::fields(config.altup, expect_key);
