@@ -44,7 +44,7 @@ struct DemoTask {
 
 const std::vector<DemoTask> kTasks = {
     {"glue/sst2", "sentiment", "accuracy", 300, 16, 64, 8, OptimizerName::kAdafactor, 0.05},
-    {"glue/rte", "entailment", "accuracy", 400, 32, 96, 12, OptimizerName::kAdamW, 0.0015},
+    {"glue/rte", "entailment", "accuracy", 800, 32, 96, 12, OptimizerName::kAdamW, 0.0015},
     {"squad", "questions", "f1", 500, 16, 160, 16, OptimizerName::kAdafactor, 0.05}};
 
 constexpr int64_t kPieces = 1500;
