@@ -158,15 +158,23 @@ class Loop {
       record.values["seconds"] = state_.seconds;
       write(record);
     }
-    if (evaluation_.empty()) return;
-    const auto value = evaluation_.front().values.find(run_.best_metric);
-    // A correlation of constant predictions is NaN, which no later value would beat.
-    if (value == evaluation_.front().values.end() || std::isnan(value->second)) return;
-    if (!state_.best ||
-        (run_.higher_is_better ? value->second > *state_.best : value->second < *state_.best)) {
-      state_.best = value->second;
+    const auto value = best_value();
+    if (!value) return;
+    if (!state_.best || (run_.higher_is_better ? *value > *state_.best : *value < *state_.best)) {
+      state_.best = value;
       state_.best_step = state_.step;
     }
+  }
+
+  // None also for a NaN, as the correlation of constant predictions is: no later value would beat
+  // it.
+  std::optional<double> best_value() const {
+    for (const auto& record : evaluation_) {
+      if (record.split != run_.best_split) continue;
+      const auto value = record.values.find(run_.best_metric);
+      if (value != record.values.end() && !std::isnan(value->second)) return value->second;
+    }
+    return {};
   }
 
   // A signal keeps the evaluation of its step from being done; the run that goes on does it first.

@@ -312,11 +312,7 @@ void RunConfig::validate_finetuning() const {
     if (task.names.empty()) {
       throw UserError("task.names is not set; expected a list of tasks such as [\"glue/sst2\"]");
     }
-    if (task.names.size() > 1) {
-      throw UserError(str("task.names has ", task.names.size(),
-                          " entries; expected one task (mixtures are still to come)"));
-    }
-    with_key("task.names", [&] { find_task(task.names.front()); });
+    with_key("task.names", [&] { find_tasks(task.names); });
     with_key("task.split", [&] { check_split(task.split); });
     with_key("task.validation_split", [&] { check_split(task.validation_split); });
     if (task.data.empty()) {

@@ -32,10 +32,14 @@ struct TaskConfig {
   std::string split = "train";
   std::string validation_split = "dev";
   int64_t validation_examples = 0;
+  int64_t mixing_cap = 524288;
+  std::string best_metric;
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit(Field{"names", "the task, in a list of one (mixtures are still to come)"}, self.names);
+    visit(
+        Field{"names", "tasks; several, or a benchmark such as glue, are trained on as a mixture"},
+        self.names);
     visit(Field{"data", "directory of the official files"}, self.data);
     visit(Field{"input_length", "longest input, tokens; longer ones are cut", 4, 1 << 20},
           self.input_length);
@@ -43,8 +47,15 @@ struct TaskConfig {
           self.target_length);
     visit(Field{"split", "split to train on"}, self.split);
     visit(Field{"validation_split", "split to evaluate on"}, self.validation_split);
-    visit(Field{"validation_examples", "evaluate on at most so many; 0: all", 0},
+    visit(Field{"validation_examples", "evaluate on at most so many of each task; 0: all", 0},
           self.validation_examples);
+    visit(Field{"mixing_cap",
+                "a task's share of a mixture goes by its examples, up to so many; 0: no cap", 0},
+          self.mixing_cap);
+    visit(Field{"best_metric",
+                "what picks the best checkpoint: a metric, in a mixture average or task/metric; "
+                "empty: the task's own, or average"},
+          self.best_metric);
   }
 };
 

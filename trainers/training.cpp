@@ -4,12 +4,12 @@
 
 #include "altup/checkpoint/directory.h"
 #include "altup/data/pipeline.h"
-#include "altup/tasks/task.h"
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/evaluator.h"
 #include "trainers/runtime.h"
+#include "trainers/task_training.h"
 
 namespace altup {
 namespace {
@@ -44,24 +44,6 @@ void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& c
   config.tokenizer = saved.tokenizer;
 }
 
-std::vector<Example> encode_examples(const std::vector<TaskExample>& examples,
-                                     const Tokenizer& tokenizer, const TaskConfig& config) {
-  std::vector<Example> encoded;
-  int64_t cut = 0;
-  for (const auto& example : examples) {
-    bool cut_input = false;
-    bool cut_target = false;
-    encoded.push_back(
-        {encode_with_eos(tokenizer, example.input, config.input_length, &cut_input),
-         encode_with_eos(tokenizer, example.target, config.target_length, &cut_target)});
-    if (cut_input || cut_target) ++cut;
-  }
-  if (cut > 0)
-    log_warning(cut, " of ", examples.size(),
-                " training examples were cut to task.input_length or target_length");
-  return encoded;
-}
-
 }  // namespace
 
 T5 make_model(RunConfig& config, std::shared_ptr<const Tokenizer>& tokenizer) {
@@ -93,23 +75,14 @@ std::unique_ptr<BatchSource> open_text(const RunConfig& config,
       config.data.prefetch);
 }
 
-// validate_finetuning() has seen that there is one.
-const Task& only_task(const TaskConfig& config) {
-  return find_task(config.names.front());
-}
-
 void require_run_directory(const std::filesystem::path& output) {
   if (std::filesystem::exists(output) && !std::filesystem::is_directory(output)) {
     throw UserError(output.string(), "is a file; expected the directory of a run, new or to go on");
   }
 }
 
-std::unique_ptr<BatchSource> open_task(const RunConfig& config, const Tokenizer& tokenizer) {
-  const auto examples = only_task(config.task).load(config.task.data, config.task.split);
-  return prefetch(
-      make_example_source(encode_examples(examples, tokenizer, config.task),
-                          config.train.batch_size, static_cast<uint64_t>(config.train.seed)),
-      config.data.prefetch);
+std::unique_ptr<BatchSource> open_tasks(const RunConfig& config, const Tokenizer& tokenizer) {
+  return prefetch(open_task_mixture(config, tokenizer), config.data.prefetch);
 }
 
 }  // namespace
@@ -123,7 +96,7 @@ TrainingData open_training_data(const RunConfig& config) {
   }
   data.tokenizer = std::make_shared<const Tokenizer>(from.model, from.sentinels);
   data.source = config.task.names.empty() ? open_text(config, data.tokenizer)
-                                          : open_task(config, *data.tokenizer);
+                                          : open_tasks(config, *data.tokenizer);
   return data;
 }
 
@@ -155,27 +128,10 @@ TrainingResult finetune(const RunConfig& config, const std::filesystem::path& ou
                         Resume resume) {
   config.validate_finetuning();
   require_run_directory(output);
-  const Task& task = only_task(config.task);
   TrainingRun run{.config = config, .output = output, .resume = resume};
+  prepare_task_evaluation(run);
   run.model = make_model(run.config, run.tokenizer);
-  run.source = open_task(config, *run.tokenizer);
-
-  auto held_out = task.load(config.task.data, config.task.validation_split);
-  const auto limit = static_cast<size_t>(config.task.validation_examples);
-  if (limit > 0 && held_out.size() > limit) held_out.resize(limit);
-  const TextGenerationConfig decoding{
-      .batch_size = 64,
-      .input_length = config.task.input_length,
-      .max_new_tokens = config.task.target_length,
-      .precision = resolve_precision(config.train.precision, default_device())};
-  run.evaluate = [&run, &task, held_out, decoding] {
-    const auto result = evaluate_task(run.model, *run.tokenizer, task, held_out, decoding);
-    if (!result.generation.complete) return std::vector<MetricRecord>();
-    write_answers(run.output / "answers.jsonl", result, held_out);
-    return std::vector<MetricRecord>{{0, task.name, result.metrics}};
-  };
-  run.best_metric = task.best_metric;
-  run.higher_is_better = true;
+  run.source = open_tasks(config, *run.tokenizer);
   return run_training(run);
 }
 

@@ -31,7 +31,7 @@ struct TrainingResult {
 TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
                         Resume resume);
 
-/// Trains on [task] and validates by its metrics. Starts from train.init_from where given, whose
+/// Trains on [task], one task or a mixture, and validates by the tasks' metrics. Starts from train.init_from where given, whose
 /// model and tokenizer are then those of the run.
 TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
                         Resume resume);
@@ -48,7 +48,9 @@ struct TrainingRun {
   /// Measures the model as it is; records without their step, none where a signal ended it early.
   /// May be empty.
   std::function<std::vector<MetricRecord>()> evaluate = nullptr;
-  /// The value that picks `checkpoints/best`: of the first record of evaluate().
+  /// The value that picks `checkpoints/best`: which of the records of evaluate(), and which of its
+  /// values.
+  std::string best_split = "validation";
   std::string best_metric = "loss";
   bool higher_is_better = false;
 };

@@ -26,6 +26,7 @@ struct Batch {
 
   int64_t input_tokens() const;   ///< without padding
   int64_t target_tokens() const;  ///< without padding
+  bool operator==(const Batch&) const = default;
 };
 
 /// Pads to the longest example.

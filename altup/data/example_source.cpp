@@ -1,3 +1,7 @@
+// Batches over examples in memory, of one task or of several in a mixture. Which part an example
+// comes from is drawn by (seed, number of the example); each part keeps its own order, anew each of
+// its epochs. So a small part comes round more often than a large one, and none of it is left out.
+#include <algorithm>
 #include <utility>
 
 #include "altup/data/pipeline.h"
@@ -20,36 +24,21 @@ std::string fingerprint_of(const std::vector<Example>& examples) {
   return fingerprint.hex();
 }
 
-class ExampleSource final : public BatchSource {
+// The examples of one part, in an order that is drawn anew each epoch.
+class Cycle {
  public:
-  ExampleSource(std::vector<Example> examples, int64_t batch_size, uint64_t seed)
-      : examples_(std::move(examples)),
-        batch_size_(batch_size),
-        seed_(seed),
-        identity_{{"kind", "examples"},
-                  {"seed", seed},
-                  {"count", examples_.size()},
-                  {"examples", fingerprint_of(examples_)}} {
-    if (examples_.empty()) throw UserError("there are no examples to train on");
+  Cycle(std::vector<Example> examples, uint64_t seed, int64_t part)
+      : examples_(std::move(examples)), seed_(seed), part_(part) {
     begin_epoch(0);
   }
 
-  Batch next() override {
-    std::vector<Example> batch;
-    batch.reserve(static_cast<size_t>(batch_size_));
-    for (int64_t i = 0; i < batch_size_; ++i) {
-      if (place_ == order_.size()) begin_epoch(epoch_ + 1);
-      batch.push_back(examples_[order_[place_++]]);
-    }
-    return collate(batch);
+  const Example& next() {
+    if (place_ == order_.size()) begin_epoch(epoch_ + 1);
+    return examples_[order_[place_++]];
   }
 
-  std::string state() const override {
-    return write_state(identity_, {{"epoch", epoch_}, {"place", place_}});
-  }
-
-  void restore(const std::string& state) override {
-    const auto position = read_state(state, identity_);
+  nlohmann::json position() const { return {{"epoch", epoch_}, {"place", place_}}; }
+  void restore(const nlohmann::json& position) {
     const int64_t place = number_in(position, "place");
     if (place > static_cast<int64_t>(order_.size())) {
       throw UserError(str("the saved data position is example ", place, " of ", order_.size()));
@@ -63,23 +52,90 @@ class ExampleSource final : public BatchSource {
     epoch_ = epoch;
     place_ = 0;
     order_ = random_permutation(static_cast<uint32_t>(examples_.size()),
-                                draw(seed_, Draw::kExampleOrder, epoch));
+                                draw(seed_, Draw::kExampleOrder, epoch, part_));
   }
 
   std::vector<Example> examples_;
-  int64_t batch_size_;
   uint64_t seed_;
-  nlohmann::json identity_;
+  int64_t part_;
   int64_t epoch_ = 0;
   size_t place_ = 0;  // in order_
   std::vector<uint32_t> order_;
 };
 
+class MixtureSource final : public BatchSource {
+ public:
+  MixtureSource(std::vector<MixturePart> parts, int64_t batch_size, uint64_t seed)
+      : batch_size_(batch_size), seed_(seed), identity_{{"kind", "examples"}, {"seed", seed}} {
+    if (parts.empty()) throw UserError("there are no examples to train on");
+    double total = 0.0;
+    for (auto& part : parts) {
+      if (part.examples.empty() || !(part.weight > 0.0)) {
+        throw UserError(
+            str(part.name, part.name.empty() ? "" : ": ", "there are no examples to train on"));
+      }
+      const std::string of = part.name.empty() ? "" : " of " + part.name;
+      identity_["count" + of] = part.examples.size();
+      identity_["examples" + of] = fingerprint_of(part.examples);
+      identity_["weight" + of] = part.weight;
+      total += part.weight;
+      shares_.push_back(total);
+      cycles_.emplace_back(std::move(part.examples), seed, static_cast<int64_t>(cycles_.size()));
+    }
+    for (double& share : shares_) share /= total;
+  }
+
+  Batch next() override {
+    std::vector<Example> batch;
+    batch.reserve(static_cast<size_t>(batch_size_));
+    for (int64_t i = 0; i < batch_size_; ++i) batch.push_back(cycles_[draw_part()].next());
+    return collate(batch);
+  }
+
+  std::string state() const override {
+    nlohmann::json parts = nlohmann::json::array();
+    for (const auto& cycle : cycles_) parts.push_back(cycle.position());
+    return write_state(identity_, {{"drawn", drawn_}, {"parts", parts}});
+  }
+
+  void restore(const std::string& state) override {
+    const auto position = read_state(state, identity_);
+    const auto parts = position.find("parts");
+    if (parts == position.end() || !parts->is_array() || parts->size() != cycles_.size()) {
+      throw UserError(
+          str("the saved data position has no \"parts\"; expected a list of ", cycles_.size()));
+    }
+    drawn_ = number_in(position, "drawn");
+    for (size_t i = 0; i < cycles_.size(); ++i) cycles_[i].restore((*parts)[i]);
+  }
+
+ private:
+  size_t draw_part() {
+    const double u = draw(seed_, Draw::kMixture, 0, drawn_++).uniform();
+    const auto at = std::upper_bound(shares_.begin(), shares_.end() - 1, u);
+    return static_cast<size_t>(at - shares_.begin());
+  }
+
+  int64_t batch_size_;
+  uint64_t seed_;
+  nlohmann::json identity_;
+  int64_t drawn_ = 0;           // examples so far
+  std::vector<double> shares_;  // cumulative, the last is 1
+  std::vector<Cycle> cycles_;
+};
+
 }  // namespace
+
+std::unique_ptr<BatchSource> make_mixture_source(std::vector<MixturePart> parts, int64_t batch_size,
+                                                 uint64_t seed) {
+  return std::make_unique<MixtureSource>(std::move(parts), batch_size, seed);
+}
 
 std::unique_ptr<BatchSource> make_example_source(std::vector<Example> examples, int64_t batch_size,
                                                  uint64_t seed) {
-  return std::make_unique<ExampleSource>(std::move(examples), batch_size, seed);
+  std::vector<MixturePart> parts(1);
+  parts[0].examples = std::move(examples);
+  return make_mixture_source(std::move(parts), batch_size, seed);
 }
 
 }  // namespace altup

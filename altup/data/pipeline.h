@@ -76,7 +76,20 @@ std::vector<Batch> validation_batches(const DataConfig& config, const Tokenizer&
                                       const std::vector<std::string>& patterns, int64_t batch_size,
                                       int64_t max_examples);
 
-/// Endless batches over examples in memory, permuted anew each epoch by (seed, epoch).
+/// One task of a mixture.
+struct MixturePart {
+  std::string name;
+  std::vector<Example> examples;
+  double weight = 1.0;  ///< > 0; its share of the batches' examples is weight / sum of the weights
+};
+
+/// Endless batches of a mixture: each example comes from a part drawn with the part's share, and is
+/// the next in that part's order, which is drawn anew each of its epochs. UserError for a part
+/// without examples.
+std::unique_ptr<BatchSource> make_mixture_source(std::vector<MixturePart> parts, int64_t batch_size,
+                                                 uint64_t seed);
+
+/// A mixture of one part: every example once an epoch, in an order drawn by (seed, epoch).
 std::unique_ptr<BatchSource> make_example_source(std::vector<Example> examples, int64_t batch_size,
                                                  uint64_t seed);
 

@@ -13,7 +13,14 @@
 namespace altup {
 
 /// What numbers are drawn for; different purposes never share numbers.
-enum class Draw : uint64_t { kFileOrder = 1, kChunkOrder, kCorruption, kValidation, kExampleOrder };
+enum class Draw : uint64_t {
+  kFileOrder = 1,
+  kChunkOrder,
+  kCorruption,
+  kValidation,
+  kExampleOrder,
+  kMixture
+};
 
 /// The numbers of (seed, what, epoch, index).
 inline CounterRng draw(uint64_t seed, Draw what, int64_t epoch, int64_t index = 0) {

@@ -1,5 +1,7 @@
 // Every task there is, by name. A new benchmark adds its function to benchmarks.h and one line
 // here.
+#include <algorithm>
+
 #include "altup/tasks/benchmarks.h"
 #include "altup/tasks/task.h"
 #include "altup/util/error.h"
@@ -29,6 +31,18 @@ const Task& find_task(std::string_view name) {
   const std::string closest = nearest(name, known);
   throw UserError(str("task \"", name, "\" is not known; expected ",
                       closest.empty() ? "one of " + join(known, ", ") : "perhaps " + closest));
+}
+
+std::vector<const Task*> find_tasks(const std::vector<std::string>& names) {
+  std::vector<const Task*> tasks;
+  for (const auto& name : names) {
+    const Task* task = &find_task(name);
+    if (std::find(tasks.begin(), tasks.end(), task) != tasks.end()) {
+      throw UserError(str("task \"", task->name, "\" is there twice; expected each task once"));
+    }
+    tasks.push_back(task);
+  }
+  return tasks;
 }
 
 std::vector<std::string> task_names() {

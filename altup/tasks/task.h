@@ -59,6 +59,8 @@ struct Task {
 
 /// Throws UserError with the nearest known name.
 const Task& find_task(std::string_view name);
+/// The tasks of `names`, in order. UserError for an unknown name and for a task named twice.
+std::vector<const Task*> find_tasks(const std::vector<std::string>& names);
 std::vector<std::string> task_names();
 
 }  // namespace altup

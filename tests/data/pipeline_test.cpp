@@ -18,11 +18,6 @@
 
 namespace altup {
 
-bool operator==(const Batch& a, const Batch& b) {
-  return a.size == b.size && a.input_ids == b.input_ids && a.target_ids == b.target_ids &&
-         a.input_lengths == b.input_lengths && a.target_lengths == b.target_lengths;
-}
-
 namespace {
 
 using ::testing::AllOf;
@@ -357,47 +352,6 @@ TEST(DataConfig, ATargetLengthThatIsTooShortIsAnError) {
               HasSubstr("data.target_length is 113; expected 0 or at least 114"));
   config.target_length = 0;
   EXPECT_NO_THROW(config.validate());
-}
-
-std::vector<Example> numbered(int32_t count) {
-  std::vector<Example> examples;
-  for (int32_t i = 0; i < count; ++i) examples.push_back({{10 + i, 1}, {20 + i, 30, 1}});
-  return examples;
-}
-
-TEST(Examples, EachEpochIsAnotherPermutation) {
-  const auto source = make_example_source(numbered(10), 1, 1);
-  std::set<std::vector<int64_t>> orders;
-  for (int epoch = 0; epoch < 5; ++epoch) {
-    std::vector<int64_t> order;
-    for (int i = 0; i < 10; ++i) order.push_back(source->next().input_ids[0]);
-    orders.insert(order);
-    std::sort(order.begin(), order.end());
-    for (int64_t i = 0; i < 10; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], 10 + i);
-  }
-  EXPECT_EQ(orders.size(), 5);
-}
-
-TEST(Examples, ContinueBitForBitAcrossEpochs) {
-  const auto source = make_example_source(numbered(10), 4, 1);
-  for (int i = 0; i < 12; ++i) {
-    const auto state = source->state();
-    const auto expected = source->next();
-    const auto resumed = make_example_source(numbered(10), 4, 1);
-    resumed->restore(state);
-    EXPECT_EQ(resumed->next(), expected);
-    EXPECT_EQ(resumed->state(), source->state());
-  }
-}
-
-TEST(Examples, OtherExamplesAndNoneAreErrors) {
-  const auto state = make_example_source(numbered(10), 4, 1)->state();
-  auto changed = numbered(10);
-  changed[3].targets[0] = 99;
-  const auto source = make_example_source(changed, 4, 1);
-  EXPECT_THAT(message_of<UserError>([&] { source->restore(state); }), HasSubstr("examples = "));
-  EXPECT_THAT(message_of<UserError>([] { make_example_source({}, 4, 1); }),
-              HasSubstr("no examples"));
 }
 
 /// Novels: a sanity check of the whole way at full size.

@@ -8,15 +8,14 @@
 #include <fstream>
 
 #include "altup/checkpoint/directory.h"
-#include "altup/checkpoint/safetensors.h"
 #include "altup/data/pipeline.h"
 #include "altup/optim/optimizer.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
+#include "tests/integration/training_fixture.h"
 #include "tests/support/paths.h"
 #include "trainers/batch_tensors.h"
 #include "trainers/checkpoint_io.h"
-#include "trainers/demo_world.h"
 #include "trainers/evaluator.h"
 #include "trainers/train_step.h"
 #include "trainers/training.h"
@@ -25,62 +24,9 @@ namespace altup {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kPieces = 400;
-
-// A small corpus, its tokenizer and an SST-2 of the demo's world, made once for all tests.
-class TrainingTest : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    files_ = new testing::TempDir();
-    DemoWorldConfig world;
-    world.pretraining_bytes = 200'000;
-    world.validation_bytes = 20'000;
-    world.sentiment_train = 64;
-    world.sentiment_dev = 16;
-    world.entailment_train = world.entailment_dev = world.qa_train = world.qa_dev = 8;
-    write_demo_world(world, files_->path());
-    train_tokenizer(
-        {.inputs = {files_->path() / "pretrain" / "part-00.txt"}, .vocab_size = kPieces},
-        files_->path());
-  }
-  static void TearDownTestSuite() {
-    delete files_;
-    files_ = nullptr;
-  }
-
-  static RunConfig tiny_run(Variant variant) {
-    RunConfig config;
-    config.model.size = ModelSize::kCustom;
-    config.model.d_model = 32;
-    config.model.d_ff = 64;
-    config.model.d_kv = 16;
-    config.model.num_heads = 2;
-    config.model.num_encoder_layers = 2;
-    config.model.num_decoder_layers = 2;
-    config.model.vocab_size = 512;
-    config.model.altup.variant = variant;
-    config.tokenizer.model = (files_->path() / "spiece.model").string();
-    config.data.train = {(files_->path() / "pretrain" / "part-*.txt").string()};
-    config.data.validation = {(files_->path() / "pretrain" / "validation.txt").string()};
-    config.data.input_length = 48;
-    config.data.target_length = 0;
-    config.data.shuffle_window = 64;
-    config.train.steps = 6;
-    config.train.batch_size = 4;
-    config.train.precision = Precision::kFp32;
-    config.train.validation_examples = 8;
-    config.train.log_every = 2;
-    config.train.evaluate_every = 3;
-    config.train.save_every = 3;
-    config.optimizer.warmup_steps = 100;
-    return config;
-  }
-
-  static testing::TempDir* files_;
-};
-
-testing::TempDir* TrainingTest::files_ = nullptr;
+using testing::expect_equal_files;
+using testing::kPieces;
+using testing::TrainingTest;
 
 Batch random_batch(int64_t size, bool ragged) {
   CounterRng rng(7);
@@ -103,16 +49,6 @@ NamedTensors copies(const T5& model) {
   for (const auto& [name, tensor] : named_parameters(*model))
     result.emplace_back(name, tensor.detach().clone());
   return result;
-}
-
-void expect_equal_files(const fs::path& a, const fs::path& b) {
-  const auto first = read_safetensors(a);
-  const auto second = read_safetensors(b);
-  ASSERT_EQ(first.size(), second.size());
-  for (size_t i = 0; i < first.size(); ++i) {
-    EXPECT_EQ(first[i].first, second[i].first);
-    EXPECT_TRUE(torch::equal(first[i].second, second[i].second)) << first[i].first << " in " << b;
-  }
 }
 
 class EveryVariant : public TrainingTest, public ::testing::WithParamInterface<Variant> {};
@@ -346,41 +282,6 @@ TEST_F(TrainingTest, ResumeRefusesWhatDoesNotFit) {
   auto other = config;
   other.model.d_ff = 128;
   EXPECT_THAT(message(other, Resume::kAuto), ::testing::HasSubstr("of another model"));
-}
-
-TEST_F(TrainingTest, FineTuningStartsFromACheckpointAndLearnsATask) {
-  testing::TempDir runs;
-  auto pretraining = tiny_run(Variant::kAltUp);
-  pretraining.train.steps = 2;
-  pretrain(pretraining, runs / "base", Resume::kAuto);
-
-  RunConfig config;
-  config.task.names = {"glue/sst2"};
-  config.task.data = files_->path().string();
-  config.task.validation_split = "train";  // can it learn what it sees: 64 sentences by heart
-  config.task.input_length = 64;
-  config.task.target_length = 8;
-  config.train.init_from = (runs / "base").string();
-  config.train.steps = 150;
-  config.train.batch_size = 16;
-  config.train.precision = Precision::kFp32;
-  config.train.evaluate_every = 0;
-  config.train.save_every = 0;
-  config.optimizer.name = OptimizerName::kAdamW;
-  config.optimizer.learning_rate = 3e-3;
-  config.optimizer.schedule = Schedule::kConstant;
-  config.optimizer.warmup_steps = 0;
-  const auto result = finetune(config, runs / "tuned", Resume::kAuto);
-  ASSERT_EQ(result.evaluation.size(), 1U);
-  EXPECT_EQ(result.evaluation.front().split, "glue/sst2");
-  EXPECT_GT(result.evaluation.front().values.at("accuracy"), 95.0);
-  EXPECT_EQ(load_model(runs / "tuned", torch::kCPU).config.model.altup.variant, Variant::kAltUp);
-  EXPECT_TRUE(fs::exists(runs / "tuned" / "answers.jsonl"));
-
-  config.model.d_model = 48;
-  config.sources["model.d_model"] = "here:1";
-  EXPECT_THROW(finetune(config, runs / "other", Resume::kAuto), UserError)
-      << "contradicts the checkpoint";
 }
 
 TEST_F(TrainingTest, EvaluationCountsSpanTokensOnly) {
