@@ -131,6 +131,16 @@ bool JsonValue::boolean(std::string_view path) const {
   return as_json(value).get<bool>();
 }
 
+std::string JsonValue::label(std::string_view path, const std::string& expected) const {
+  const void* value = find(path);
+  if (value != nullptr) {
+    const json& found = as_json(value);
+    if (found.is_string()) return found.get<std::string>();
+    if (found.is_boolean() || found.is_number_integer()) return found.dump();
+  }
+  fail(path, expected);
+}
+
 JsonValue JsonValue::object(std::string_view path) const {
   JsonValue value = at(path, "an object");
   if (!as_json(value.value_).is_object()) fail(path, "an object");

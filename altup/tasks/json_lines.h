@@ -31,6 +31,9 @@ class JsonValue {
   int64_t integer(std::string_view path = "") const;  ///< a number without a fraction
   double number(std::string_view path = "") const;    ///< any number
   bool boolean(std::string_view path = "") const;
+  /// A label, however it is written: a text as it is, true and false by these names, an integer by
+  /// its digits. `expected` is for the error.
+  std::string label(std::string_view path, const std::string& expected) const;
   JsonValue object(std::string_view path = "") const;
   std::vector<JsonValue> array(std::string_view path = "") const;
 

@@ -30,6 +30,12 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+double share_of_true(const std::map<std::string, bool>& groups) {
+  double sum = 0.0;
+  for (const auto& [group, is_true] : groups) sum += is_true ? 1.0 : 0.0;
+  return percent_of(sum, groups.size());
+}
+
 // Ranks from 1; equal values share the mean of the ranks they take up.
 std::vector<double> average_ranks(const std::vector<double>& values) {
   std::vector<size_t> order(values.size());
@@ -110,6 +116,51 @@ double f1(const std::vector<std::string>& predictions, const std::vector<std::st
   }
   const double denominator = 2.0 * true_positives + errors;
   return denominator == 0.0 ? 0.0 : 100.0 * 2.0 * true_positives / denominator;
+}
+
+double f1_macro(const std::vector<std::string>& predictions,
+                const std::vector<std::string>& references,
+                const std::vector<std::string>& labels) {
+  check_lengths(predictions.size(), references.size());
+  double sum = 0.0;
+  for (const auto& label : labels) {
+    double true_positives = 0.0;
+    double occurrences = 0.0;  // 2 TP + FP + FN: predicted plus real ones
+    for (size_t i = 0; i < predictions.size(); ++i) {
+      const bool predicted = predictions[i] == label;
+      const bool real = references[i] == label;
+      true_positives += predicted && real ? 1.0 : 0.0;
+      occurrences += (predicted ? 1.0 : 0.0) + (real ? 1.0 : 0.0);
+    }
+    if (occurrences > 0.0) sum += 2.0 * true_positives / occurrences;
+  }
+  return percent_of(sum, labels.size());
+}
+
+double group_exact_match(const std::vector<std::string>& predictions,
+                         const std::vector<std::string>& references,
+                         const std::vector<std::string>& groups) {
+  check_lengths(predictions.size(), references.size());
+  check_lengths(predictions.size(), groups.size());
+  std::map<std::string, bool> right;
+  for (size_t i = 0; i < predictions.size(); ++i) {
+    const auto group = right.emplace(groups[i], true).first;
+    group->second = group->second && predictions[i] == references[i];
+  }
+  return share_of_true(right);
+}
+
+double group_agreement(const std::vector<std::string>& predictions,
+                       const std::vector<std::string>& groups) {
+  check_lengths(predictions.size(), groups.size());
+  std::map<std::string, bool> agrees;
+  std::map<std::string, std::string> first;
+  for (size_t i = 0; i < predictions.size(); ++i) {
+    const std::string& said = first.emplace(groups[i], predictions[i]).first->second;
+    const auto group = agrees.emplace(groups[i], !predictions[i].empty()).first;
+    group->second = group->second && predictions[i] == said;
+  }
+  return share_of_true(agrees);
 }
 
 double matthews_correlation(const std::vector<std::string>& predictions,

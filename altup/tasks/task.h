@@ -19,8 +19,11 @@ struct TaskExample {
   std::string target;  ///< what the model is trained to say; "" where the file has no labels
   std::vector<std::string>
       references;  ///< what scoring compares with: label word, number, or all accepted answers
-  std::string
-      context{};  ///< squad: the passage as in the file, which answers are quoted from; else ""
+  /// What postprocess looks at beside the model's text. squad: the passage as in the file, which
+  /// answers are quoted from; wsc and wnli: the words that the pronoun may or may not stand for.
+  std::string context{};
+  /// Examples of one group are scored together: the question of multirc, the pair of axg. Else "".
+  std::string group{};
 };
 
 /// Metric names are those of the official scorers; values in percent, 0-100.
@@ -31,7 +34,7 @@ struct Task {
   std::string best_metric;  ///< the key of Metrics that picks the best checkpoint
   int64_t input_length = 512;
   int64_t target_length = 64;       ///< default limit of training targets and of generation, tokens
-  std::vector<std::string> labels;  ///< label words, empty for free text
+  std::vector<std::string> labels;  ///< what a prediction can be, empty for free text
 
   /// Examples of the official file of `split` ("train", "dev", "test") below `data`, a directory or
   /// the file itself. UserError with file and line for what the layout does not allow.

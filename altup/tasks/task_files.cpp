@@ -30,6 +30,10 @@ void check_split(std::string_view split) {
   }
 }
 
+void UniqueIds::add(const std::string& id, const std::function<void(const std::string&)>& fail) {
+  if (!ids_.insert(id).second) fail(str("id \"", id, "\" is there twice; expected each id once"));
+}
+
 std::vector<std::string> order_predictions(const fs::path& path,
                                            std::vector<PredictionEntry> entries,
                                            const std::vector<TaskExample>& examples) {

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "altup/tasks/task.h"
@@ -18,6 +20,16 @@ std::filesystem::path find_data_file(const std::filesystem::path& data,
 
 /// UserError for a split that is not one of train, dev, test.
 void check_split(std::string_view split);
+
+/// The ids of a file's examples, each allowed once.
+class UniqueIds {
+ public:
+  /// Calls `fail` with a message where `id` was added before.
+  void add(const std::string& id, const std::function<void(const std::string&)>& fail);
+
+ private:
+  std::unordered_set<std::string> ids_;
+};
 
 /// One entry of a prediction file.
 struct PredictionEntry {
