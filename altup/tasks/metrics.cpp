@@ -71,20 +71,28 @@ double word_f1(const std::string& prediction, const std::string& answer) {
     if (found != left.end() && found->second-- > 0) ++common;
   });
   if (common == 0) return 0.0;
-  return 2.0 * static_cast<double>(common) / static_cast<double>(prediction_words + answer_words);
+  // In the official order of operations, so that the last digit is the official one, too.
+  const double precision = static_cast<double>(common) / static_cast<double>(prediction_words);
+  const double recall = static_cast<double>(common) / static_cast<double>(answer_words);
+  return (2.0 * precision * recall) / (precision + recall);
 }
 
-// The mean over the questions of the best `score` that an answer gives.
-template <class Score>
+double same_text(const std::string& prediction, const std::string& answer) {
+  return prediction == answer ? 1.0 : 0.0;
+}
+
+// The mean over the questions of the best `score` that an answer gives, both normalised.
+template <class Normalize, class Score>
 double best_over_answers(const std::vector<std::string>& predictions,
-                         const std::vector<std::vector<std::string>>& answers, const Score& score) {
+                         const std::vector<std::vector<std::string>>& answers,
+                         const Normalize& normalize, const Score& score) {
   check_lengths(predictions.size(), answers.size());
   double sum = 0.0;
   for (size_t i = 0; i < predictions.size(); ++i) {
-    const std::string prediction = normalize_answer(predictions[i]);
+    const std::string prediction = normalize(predictions[i]);
     double best = 0.0;
     for (const auto& answer : answers[i]) {
-      best = std::max(best, score(prediction, normalize_answer(answer)));
+      best = std::max(best, score(prediction, normalize(answer)));
     }
     sum += best;
   }
@@ -215,15 +223,22 @@ double spearman(const std::vector<double>& x, const std::vector<double>& y) {
 
 double squad_exact_match(const std::vector<std::string>& predictions,
                          const std::vector<std::vector<std::string>>& answers) {
-  return best_over_answers(predictions, answers,
-                           [](const std::string& prediction, const std::string& answer) {
-                             return prediction == answer ? 1.0 : 0.0;
-                           });
+  return best_over_answers(predictions, answers, normalize_answer, same_text);
 }
 
 double squad_f1(const std::vector<std::string>& predictions,
                 const std::vector<std::vector<std::string>>& answers) {
-  return best_over_answers(predictions, answers, word_f1);
+  return best_over_answers(predictions, answers, normalize_answer, word_f1);
+}
+
+double triviaqa_exact_match(const std::vector<std::string>& predictions,
+                            const std::vector<std::vector<std::string>>& answers) {
+  return best_over_answers(predictions, answers, normalize_triviaqa_answer, same_text);
+}
+
+double triviaqa_f1(const std::vector<std::string>& predictions,
+                   const std::vector<std::vector<std::string>>& answers) {
+  return best_over_answers(predictions, answers, normalize_triviaqa_answer, word_f1);
 }
 
 }  // namespace altup

@@ -1,7 +1,8 @@
 // The metrics of the official scorers, as pure functions. All are in percent, and where
 // scikit-learn or SciPy has the same metric, the degenerate cases are theirs:
 //
-//   accuracy, squad_*           of no examples: NaN (a mean of nothing)
+//   accuracy, squad_*, triviaqa_*
+//                               of no examples: NaN (a mean of nothing)
 //   group_*                     of no groups: NaN
 //   f1                          0 where precision + recall is 0
 //   f1_macro                    a class that neither side has: 0, and it counts in the mean
@@ -59,5 +60,10 @@ double squad_exact_match(const std::vector<std::string>& predictions,
 /// SQuAD v1.1: F1 of the bags of normalised words, the best over the answers.
 double squad_f1(const std::vector<std::string>& predictions,
                 const std::vector<std::vector<std::string>>& answers);
+/// TriviaQA: the same two with its own normaliser (see normalize_triviaqa_answer).
+double triviaqa_exact_match(const std::vector<std::string>& predictions,
+                            const std::vector<std::vector<std::string>>& answers);
+double triviaqa_f1(const std::vector<std::string>& predictions,
+                   const std::vector<std::vector<std::string>>& answers);
 
 }  // namespace altup

@@ -14,6 +14,7 @@ const std::vector<Task>& all_tasks() {
     std::vector<Task> list;
     add_glue_tasks(list);
     add_squad_tasks(list);
+    add_triviaqa_tasks(list);
     return list;
   }();
   return tasks;

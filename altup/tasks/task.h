@@ -53,8 +53,8 @@ struct Task {
   std::function<void(const std::filesystem::path& path, const std::vector<std::string>& predictions,
                      const std::vector<TaskExample>& examples)>
       write_predictions;
-  /// Reads that layout back, in the order of the examples; UserError for missing, unknown or
-  /// doubled ids.
+  /// Reads that layout back, in the order of the examples; UserError for doubled ids and, but for
+  /// the question answering whose official scorers pass over them, for missing and unknown ones.
   std::function<std::vector<std::string>(const std::filesystem::path& path,
                                          const std::vector<TaskExample>& examples)>
       read_predictions;

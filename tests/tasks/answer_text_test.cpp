@@ -20,6 +20,23 @@ TEST(NormalizeAnswer, FollowsUnicodeAsPythonDoes) {
   EXPECT_EQ(normalize_answer("½an the中"), "½an the中");
 }
 
+TEST(NormalizeAnswer, LowersTheFinalSigmaAndTheDottedIAsPythonDoes) {
+  EXPECT_EQ(normalize_answer("ΟΔΟΣ ΣΟΦΟΣ"), "οδος σοφος");
+  EXPECT_EQ(normalize_answer("Σ"), "σ");
+  EXPECT_EQ(normalize_answer("ΑΣ' ΑΣ-Α ΑΣ'Α"), "ας αςα ασα");  // a dash ends the word, ' does not
+  EXPECT_EQ(normalize_answer("İzmir"), "i\u0307zmir");
+}
+
+TEST(NormalizeTriviaqaAnswer, MakesSpacesOfMarks) {
+  EXPECT_EQ(normalize_triviaqa_answer("The U.S. Army"), "u s army");
+  EXPECT_EQ(normalize_triviaqa_answer("Sunset Blvd."), "sunset blvd");
+  EXPECT_EQ(normalize_triviaqa_answer("  an_apple-pie!\t"), "apple pie");
+  EXPECT_EQ(normalize_triviaqa_answer("a-ha"), "ha");  // the article stands alone then
+  EXPECT_EQ(normalize_triviaqa_answer("Rock ‘n’ Roll´s `a`"), "rock n roll s");
+  EXPECT_EQ(normalize_triviaqa_answer("“Ça” – École"), "“ça” – école");  // other marks stay
+  EXPECT_EQ(normalize_triviaqa_answer("The a?"), "");
+}
+
 TEST(NormalizeAnswer, SurvivesBytesThatAreNoText) {
   EXPECT_EQ(normalize_answer("x\xE2\x82 the"), normalize_answer("x\xE2\x82"));
   EXPECT_EQ(normalize_answer("\xFF the END").substr(2), " end");
