@@ -141,6 +141,21 @@ std::string JsonValue::label(std::string_view path, const std::string& expected)
   fail(path, expected);
 }
 
+std::string JsonValue::scalar(std::string_view path) const {
+  const void* value = find(path);
+  if (value != nullptr) {
+    const json& found = as_json(value);
+    if (found.is_string()) return found.get<std::string>();
+    if (found.is_boolean() || found.is_number()) return found.dump();
+  }
+  fail(path, "a text, a number, or true or false");
+}
+
+bool JsonValue::is_array(std::string_view path) const {
+  const void* value = find(path);
+  return value != nullptr && as_json(value).is_array();
+}
+
 JsonValue JsonValue::object(std::string_view path) const {
   JsonValue value = at(path, "an object");
   if (!as_json(value.value_).is_object()) fail(path, "an object");

@@ -34,6 +34,9 @@ class JsonValue {
   /// A label, however it is written: a text as it is, true and false by these names, an integer by
   /// its digits. `expected` is for the error.
   std::string label(std::string_view path, const std::string& expected) const;
+  /// A text as it is; a number as it is written, true and false by these names.
+  std::string scalar(std::string_view path = "") const;
+  bool is_array(std::string_view path = "") const;
   JsonValue object(std::string_view path = "") const;
   std::vector<JsonValue> array(std::string_view path = "") const;
 

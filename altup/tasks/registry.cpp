@@ -1,8 +1,13 @@
 // Every task there is, by name. A new benchmark adds its function to benchmarks.h and one line
-// here.
+// here. A name that ends in ".toml" is a user's own task.
+#include <deque>
+#include <mutex>
+
 #include "altup/tasks/benchmarks.h"
+#include "altup/tasks/own_task.h"
 #include "altup/tasks/task.h"
 #include "altup/util/error.h"
+#include "altup/util/files.h"
 #include "altup/util/text.h"
 
 namespace altup {
@@ -20,9 +25,29 @@ const std::vector<Task>& all_tasks() {
   return tasks;
 }
 
+// Read once for each content of a file, so that a task stays where it is, and a file that was
+// changed is another task.
+const Task& find_own_task(const std::string& path) {
+  struct Loaded {
+    std::string path;
+    std::string bytes;
+    Task task;
+  };
+  static std::mutex mutex;
+  static std::deque<Loaded> loaded;  // grows without moving what callers hold
+  const std::string bytes = read_file(path);
+  const std::lock_guard lock(mutex);
+  for (const auto& known : loaded) {
+    if (known.path == path && known.bytes == bytes) return known.task;
+  }
+  loaded.push_back({path, bytes, make_own_task(read_own_task(path, task_names()))});
+  return loaded.back().task;
+}
+
 }  // namespace
 
 const Task& find_task(std::string_view name) {
+  if (is_own_task(name)) return find_own_task(std::string(name));
   for (const auto& task : all_tasks()) {
     if (task.name == name) return task;
   }

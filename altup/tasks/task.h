@@ -60,8 +60,11 @@ struct Task {
       read_predictions;
 };
 
-/// Throws UserError with the nearest known name.
+/// The task of that name, or of the TOML file that describes a user's own (docs/tasks.md) where
+/// `name` ends in ".toml". Throws UserError with the nearest known name, or with what is wrong in
+/// the file.
 const Task& find_task(std::string_view name);
+/// The built-in ones.
 std::vector<std::string> task_names();
 
 }  // namespace altup

@@ -45,6 +45,13 @@ TEST_F(JsonLinesTest, ReadsEachTypeByItsPath) {
   EXPECT_EQ(record->array("o.list")[0].integer("id"), 7);
   EXPECT_EQ(record->array("o.list")[1].text(), "two");
   EXPECT_EQ(record->object("o").array("list").size(), 2U);
+  EXPECT_EQ(record->scalar("t"), "café \"x\"");
+  EXPECT_EQ(record->scalar("i"), "-3");
+  EXPECT_EQ(record->scalar("d"), "2.5");
+  EXPECT_EQ(record->scalar("b"), "true");
+  EXPECT_TRUE(record->is_array("o.list"));
+  EXPECT_FALSE(record->is_array("o"));
+  EXPECT_FALSE(record->is_array("none"));
   EXPECT_TRUE(record->has("o.list"));
   EXPECT_FALSE(record->has("n"));
   EXPECT_FALSE(record->has("o.none"));
