@@ -45,12 +45,14 @@ bool is_space(char32_t c) {
 bool is_numeral(char32_t c) {
   return c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE) || c == 0x2070 ||
          (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089) ||
-         (c >= 0x2150 && c <= 0x215F) || (c >= 0x2460 && c <= 0x249B) ||
+         (c >= 0x2150 && c <= 0x215F) || c == 0x2189 || (c >= 0x2460 && c <= 0x249B) ||
          (c >= 0x24EA && c <= 0x24FF) || (c >= 0x2776 && c <= 0x2793);
 }
 
 bool is_word(char32_t c) {
-  return c == '_' || is_numeral(c) || iswalnum_l(static_cast<wint_t>(c), unicode_locale()) != 0;
+  const bool circled_letter = c >= 0x24B6 && c <= 0x24E9;  // a symbol to Python, a letter to C
+  return c == '_' || is_numeral(c) ||
+         (!circled_letter && iswalnum_l(static_cast<wint_t>(c), unicode_locale()) != 0);
 }
 
 // Code points of UTF-8 text. A byte that belongs to no character stands for itself: text was
@@ -108,8 +110,11 @@ bool is_cased(char32_t c) {
 // far as they stand in running text).
 bool is_case_ignorable(char32_t c) {
   constexpr std::u32string_view kMarks =
-      U"'.:^`\u00A8\u00AD\u00AF\u00B4\u00B7\u00B8\u2018\u2019\u2024\u2027";
-  return kMarks.find(c) != std::u32string_view::npos || (c >= 0x300 && c <= 0x36F);
+      U"'.:^`\u00A8\u00AD\u00AF\u00B4\u00B7\u00B8\u037A\u0385\u0387\u2018\u2019\u2024\u2027";
+  const bool combining = (c >= 0x300 && c <= 0x36F) || (c >= 0x483 && c <= 0x489);
+  const bool invisible =
+      (c >= 0x200B && c <= 0x200F) || (c >= 0x202A && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F);
+  return combining || invisible || kMarks.find(c) != std::u32string_view::npos;
 }
 
 // A capital sigma becomes ς at the end of a word of two letters or more, σ elsewhere.

@@ -18,6 +18,7 @@ TEST(NormalizeAnswer, FollowsUnicodeAsPythonDoes) {
             "aé end");  // é belongs to the word; U+00A0 is space
   EXPECT_EQ(normalize_answer("1990–a–2000"), "1990– –2000");  // the dash ends a word and stays
   EXPECT_EQ(normalize_answer("½an the中"), "½an the中");
+  EXPECT_EQ(normalize_answer("a₂ the⁴ ①an ⓐthe"), "a₂ the⁴ ①an ⓐ");  // ① is a numeral, ⓐ a symbol
 }
 
 TEST(NormalizeAnswer, LowersTheFinalSigmaAndTheDottedIAsPythonDoes) {
