@@ -51,7 +51,8 @@ Metrics score_numbers(const std::vector<std::string>& predictions,
     // T5 scores what is no number as -1, the furthest from any score.
     double value = 0.0;
     x.push_back(parse_number(predictions[i], value) ? value : -1.0);
-    if (!parse_number(references[i], value)) throw std::invalid_argument("a reference is no number");
+    if (!parse_number(references[i], value))
+      throw std::invalid_argument("a reference is no number");
     y.push_back(value);
   }
   return {{"pearson", pearson(x, y)}, {"spearman", spearman(x, y)}};

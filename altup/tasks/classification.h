@@ -27,9 +27,9 @@ enum class Scoring {
 };
 
 struct TextField {
-  std::string source;                  ///< its name in the file
-  std::string key;                     ///< its name in the prompt
-  std::string other_source = {};       ///< a second name that official files use
+  std::string source;             ///< its name in the file
+  std::string key;                ///< its name in the prompt
+  std::string other_source = {};  ///< a second name that official files use
 };
 
 struct LabelWord {
