@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "altup/tasks/task.h"
 #include "tests/support/paths.h"
@@ -12,6 +13,7 @@ namespace altup {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::user_error;
 
@@ -27,6 +29,12 @@ const std::string kMnliHeader =
     "sentence1\tsentence2";
 const std::string kMnliRow =
     "8\t1\t1n\tfiction\t( b )\t( b )\t(ROOT)\t(ROOT)\tIt rains.\tIt is wet.";
+
+// The diagnostic set with its labels, which has no index.
+const std::string kDiagnosticHeader =
+    "Lexical Semantics\tPredicate-Argument "
+    "Structure\tLogic\tKnowledge\tDomain\tPremise\tHypothesis";
+const std::string kDiagnosticRow = "\t\tNegation\t\tArtificial\tThe cat sat.\tNo cat sat.";
 
 const std::vector<Sample>& samples() {
   static const std::vector<Sample> list = {
@@ -94,16 +102,32 @@ const std::vector<Sample>& samples() {
        "index\tsentence1\tsentence2\tlabel\n9\tIt rains.\tIt is dry.\tnot_entailment\n", "9",
        "rte sentence1: It rains. sentence2: It is dry.", "not_entailment"},
       {"glue/wnli", "WNLI/train.tsv",
-       "index\tsentence1\tsentence2\tlabel\n1\tIt ate it.\tThe cat ate it.\t1\n", "1",
-       "wnli sentence1: It ate it. sentence2: The cat ate it.", "entailment"},
+       "index\tsentence1\tsentence2\tlabel\n1\tThe fish ate the worm. It was tasty.\tThe worm was "
+       "tasty.\t1\n",
+       "1", "wsc: The fish ate the worm. *It* was tasty.", "The worm"},
       {"glue/wnli", "WNLI/dev.tsv",
-       "index\tsentence1\tsentence2\tlabel\n1\tIt ate it.\tThe cat ate it.\t0\n", "1",
-       "wnli sentence1: It ate it. sentence2: The cat ate it.", "not_entailment"},
+       "index\tsentence1\tsentence2\tlabel\n1\tThe fish ate the worm. It was tasty.\tThe worm was "
+       "tasty.\t1\n",
+       "1", "wsc: The fish ate the worm. *It* was tasty.", "The worm"},
+      {"glue/wnli", "WNLI/test.tsv",
+       "index\tsentence1\tsentence2\n1\tThe fish ate the worm. It was tasty.\tThe fish was "
+       "tasty.\n",
+       "1", "wsc: The fish ate the worm. *It* was tasty.", ""},
+      {"glue/ax", "AX/diagnostic-full.tsv",
+       kDiagnosticHeader + "\tLabel\n" + kDiagnosticRow + "\tcontradiction\n", "0",
+       "mnli hypothesis: No cat sat. premise: The cat sat.", "contradiction"},
+      {"glue/ax", "diagnostic/diagnostic.tsv",
+       "index\tsentence1\tsentence2\n5\tThe cat sat.\tNo cat sat.\n", "5",
+       "mnli hypothesis: No cat sat. premise: The cat sat.", ""},
+      {"glue/ax", "AX.tsv", "index\tsentence1\tsentence2\n5\tThe cat sat.\tNo cat sat.\n", "5",
+       "mnli hypothesis: No cat sat. premise: The cat sat.", ""},
   };
   return list;
 }
 
 std::string split_of(const std::string& file) {
+  if (file.ends_with("diagnostic-full.tsv")) return "dev";
+  if (file.ends_with("diagnostic.tsv") || file == "AX.tsv") return "test";
   const std::string name = file.substr(file.find('/') + 1);
   return name.substr(0, name.find_first_of("._"));
 }
@@ -123,6 +147,8 @@ TEST(GlueLoad, GivesT5sPromptsAndTargetsForEveryLayout) {
     } else if (sample.task == "glue/stsb") {
       EXPECT_THAT(examples[0].references,
                   ElementsAre("3.857"));  // scored against the file's number, not the target
+    } else if (sample.task == "glue/wnli") {
+      EXPECT_THAT(examples[0].references, ElementsAre("entailment"));
     } else {
       EXPECT_THAT(examples[0].references, ElementsAre(sample.target));
     }
@@ -150,7 +176,9 @@ TEST_F(GlueLoadTest, RoundsScoresToFifthsAsT5Does) {
       {"0", "0.0"},   {"5.000", "5.0"}, {"0.5", "0.4"},  {"2.5", "2.4"},   {"3.5", "3.6"},
       {"1.7", "1.6"}, {"4.1", "4.0"},   {"4.75", "4.8"}, {"1.250", "1.2"}, {"0.05", "0.0"}};
   std::string rows = "index\tsentence1\tsentence2\tscore\n";
-  for (const auto& [score, target] : scores) rows += "0\ta\tb\t" + score + "\n";
+  for (size_t i = 0; i < scores.size(); ++i) {
+    rows += std::to_string(i) + "\ta\tb\t" + scores[i].first + "\n";
+  }
   dir_.write("STS-B/train.tsv", rows);
   const auto examples = find_task("glue/stsb").load(dir_.path(), "train");
   ASSERT_EQ(examples.size(), scores.size());
@@ -158,16 +186,106 @@ TEST_F(GlueLoadTest, RoundsScoresToFifthsAsT5Does) {
     EXPECT_EQ(examples[i].target, scores[i].second) << scores[i].first;
 }
 
-TEST_F(GlueLoadTest, LeavesOutTheTornRowsOfQqp) {
+// What a load says on the log.
+std::string log_of(const std::function<void()>& run) {
+  ::testing::internal::CaptureStderr();
+  run();
+  return ::testing::internal::GetCapturedStderr();
+}
+
+TEST_F(GlueLoadTest, LeavesOutTheTornRowsOfQqpWithOneWarning) {
   dir_.write("QQP/train.tsv",
              "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
              "1\t1\t2\tWhy?\tHow?\t0\n"
              "2\t3\t4\tWhy\n\" so?\tHow?\t0\n"
              "3\t5\t6\tWho?\tWho then?\t1\n");
-  const auto examples = find_task("glue/qqp").load(dir_.path(), "train");
+  std::vector<TaskExample> examples;
+  const std::string log =
+      log_of([&] { examples = find_task("glue/qqp").load(dir_.path(), "train"); });
   ASSERT_EQ(examples.size(), 2U);
   EXPECT_EQ(examples[1].input, "qqp question1: Who? question2: Who then?");
   EXPECT_EQ(examples[1].id, "3");  // rows are counted as they stand in the file
+  EXPECT_THAT(log, HasSubstr("train.tsv: 2 rows have not the header's 6 columns; left out"));
+}
+
+TEST_F(GlueLoadTest, LeavesOutRowsWithoutAVerdict) {
+  // MultiNLI's own dev files mark them so; GLUE's have none.
+  dir_.write("MNLI/dev_matched.tsv", "gold_label\tsentence1\tsentence2\n-\ta\tb\nneutral\tc\td\n");
+  std::vector<TaskExample> examples;
+  const std::string log =
+      log_of([&] { examples = find_task("glue/mnli").load(dir_.path(), "dev"); });
+  ASSERT_EQ(examples.size(), 1U);
+  EXPECT_EQ(examples[0].input, "mnli hypothesis: d premise: c");
+  EXPECT_THAT(log, HasSubstr("dev_matched.tsv: 1 rows have no verdict of the annotators"));
+}
+
+TEST_F(GlueLoadTest, PartsMrpcsOriginalFileByTheListOfDevIds) {
+  const std::string header = "\xEF\xBB\xBFQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n";
+  dir_.write("MRPC/msr_paraphrase_train.txt",
+             header + "1\t11\t12\ta\tb\r\n0\t13\t14\tc\td\r\n0\t11\t14\te\tf\r\n");
+  dir_.write("MRPC/msr_paraphrase_test.txt", header + "1\t15\t16\tg\th\r\n");
+  const std::string list = (dir_ / "MRPC/dev_ids.tsv").string();
+  EXPECT_EQ(error("glue/mrpc", "train"),
+            list +
+                ": is not there; expected GLUE's list of the dev rows in "
+                "msr_paraphrase_train.txt");
+  dir_.write("MRPC/dev_ids.tsv", "13\t14\n");
+  const auto inputs = [&](const std::string& split) {
+    std::vector<std::string> texts;
+    for (const auto& example : find_task("glue/mrpc").load(dir_.path(), split)) {
+      texts.push_back(example.input);
+    }
+    return texts;
+  };
+  EXPECT_THAT(inputs("train"),
+              ElementsAre("mrpc sentence1: a sentence2: b", "mrpc sentence1: e sentence2: f"));
+  EXPECT_THAT(inputs("dev"), ElementsAre("mrpc sentence1: c sentence2: d"));
+  EXPECT_THAT(inputs("test"), ElementsAre("mrpc sentence1: g sentence2: h"));
+}
+
+TEST_F(GlueLoadTest, TrainsWnliOnWhatThePronounStandsForAlone) {
+  const std::string rows =
+      "index\tsentence1\tsentence2\tlabel\n"
+      "0\tThe fish ate the worm. It was tasty.\tThe worm was tasty.\t1\n"
+      "1\tThe fish ate the worm. It was tasty.\tThe fish was tasty.\t0\n";
+  dir_.write("WNLI/train.tsv", rows);
+  dir_.write("WNLI/dev.tsv", rows + "2\tNo such word here.\tAnn slept.\t0\n");
+  const auto train = find_task("glue/wnli").load(dir_.path(), "train");
+  ASSERT_EQ(train.size(), 1U);
+  EXPECT_EQ(train[0].target, "The worm");
+
+  std::vector<TaskExample> dev;
+  const std::string log = log_of([&] { dev = find_task("glue/wnli").load(dir_.path(), "dev"); });
+  ASSERT_EQ(dev.size(), 3U);
+  EXPECT_EQ(dev[1].target, "");  // what it does stand for is not in the file
+  EXPECT_EQ(dev[1].context, "The fish");
+  EXPECT_THAT(dev[1].references, ElementsAre("not_entailment"));
+  EXPECT_EQ(dev[2].input, "wsc: No such word here.");
+  EXPECT_THAT(log, HasSubstr("dev.tsv: 1 rows have no pronoun"));
+}
+
+TEST_F(GlueLoadTest, RefusesAnIdThatIsThereTwice) {
+  const auto path =
+      dir_.write("RTE/dev.tsv",
+                 "index\tsentence1\tsentence2\tlabel\n3\ta\tb\tentailment\n3\tc\td\tentailment\n");
+  EXPECT_EQ(error("glue/rte", "dev"),
+            path.string() + ":3: id \"3\" is there twice; expected each id once");
+}
+
+TEST_F(GlueLoadTest, RefusesALastRowThatIsCutOff) {
+  const auto path =
+      dir_.write("RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n3\ta\tb\tentailment\n4\tc\td");
+  EXPECT_EQ(error("glue/rte", "dev"),
+            path.string() + ":3: 3 columns; expected 4 separated by tabs");
+}
+
+TEST_F(GlueLoadTest, HasNoTrainingSplitOfTheDiagnosticSet) {
+  EXPECT_EQ(error("glue/ax", "train"), "glue/ax has no train split; expected dev or test");
+  const auto path = dir_.write("AX/diagnostic-full.tsv", "index\tsentence1\tsentence2\n");
+  EXPECT_EQ(error("glue/ax", "dev"),
+            path.string() +
+                ":1: the header has no column \"Label\"; expected the official dev file of "
+                "glue/ax (AX)");
 }
 
 TEST_F(GlueLoadTest, NamesTheFilesLookedFor) {
@@ -195,9 +313,9 @@ TEST_F(GlueLoadTest, RefusesAWrongNumberOfColumns) {
 
 TEST_F(GlueLoadTest, RefusesAnUnknownLabel) {
   const auto path =
-      dir_.write("MNLI/dev_matched.tsv", "sentence1\tsentence2\tgold_label\na\tb\t-\n");
+      dir_.write("MNLI/dev_matched.tsv", "sentence1\tsentence2\tgold_label\na\tb\tyes\n");
   EXPECT_EQ(error("glue/mnli", "dev"),
-            path.string() + ":2: label \"-\"; expected entailment or neutral or contradiction");
+            path.string() + ":2: label \"yes\"; expected entailment or neutral or contradiction");
   const auto scores =
       dir_.write("STS-B/dev.tsv", "sentence1\tsentence2\tscore\na\tb\t2.0\na\tb\t5.1\n");
   EXPECT_EQ(error("glue/stsb", "dev"),
@@ -250,6 +368,24 @@ TEST(GlueRealFiles, HaveTheOfficialCounts) {
   EXPECT_EQ(count("glue/mrpc", "dev"), 408U);
 }
 
+TEST(GlueRealFiles, MarkTheRealPronounsOfWnli) {
+  ALTUP_SHARED_DATA_OR_SKIP(root, "glue/format_samples/WNLI");
+  const auto first = [&](const std::string& split) {
+    return find_task("glue/wnli").load(root, split).front();
+  };
+  const TaskExample train = first("train");
+  EXPECT_EQ(train.input,
+            "wsc: I stuck a pin through a carrot. When I pulled the pin out, *it* had a hole.");
+  EXPECT_EQ(train.target, "The carrot");
+  const TaskExample dev = first("dev");
+  EXPECT_EQ(dev.input, "wsc: The drain is clogged with hair. *It* has to be cleaned.");
+  EXPECT_EQ(dev.context, "The hair");
+  EXPECT_THAT(dev.references, ElementsAre("not_entailment"));
+  const TaskExample test = first("test");
+  EXPECT_THAT(test.input, HasSubstr("Horses ran away when *they* came in sight."));
+  EXPECT_EQ(test.context, "Maude and Dora");
+}
+
 TEST(GlueRealFiles, GiveTheKnownMajorityFigures) {
   ALTUP_SHARED_DATA_OR_SKIP(root, "glue");
   const auto constant = [&](const std::string& name, const std::string& word) {
@@ -269,10 +405,12 @@ TEST(GlueRealFiles, EverySplitOfEveryTaskLoads) {
   for (const auto& name : task_names()) {
     if (!name.starts_with("glue/")) continue;
     for (const std::string split : {"train", "dev", "test"}) {
+      if (name == "glue/ax") continue;  // not among the samples
       SCOPED_TRACE(name + " " + split);
       const auto examples = find_task(name).load(root, split);
       ASSERT_FALSE(examples.empty());
-      EXPECT_EQ(examples[0].target.empty(), split == "test");
+      const bool says_no = name == "glue/wnli" && split == "dev";  // no target either
+      EXPECT_EQ(examples[0].target.empty(), split == "test" || says_no);
       EXPECT_EQ(examples[0].references.empty(), split == "test");
     }
   }
