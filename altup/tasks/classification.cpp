@@ -49,10 +49,8 @@ Metrics score_numbers(const std::vector<std::string>& predictions,
   std::vector<double> y;
   for (size_t i = 0; i < predictions.size(); ++i) {
     // T5 scores what is no number as -1, the furthest from any score.
-    double value = 0.0;
-    x.push_back(parse_number(predictions[i], value) ? value : -1.0);
-    if (!parse_number(references[i], value)) throw std::invalid_argument("a reference is no number");
-    y.push_back(value);
+    x.push_back(parse_number(predictions[i]).value_or(-1.0));
+    y.push_back(parse_number(references[i]).value());
   }
   return {{"pearson", pearson(x, y)}, {"spearman", spearman(x, y)}};
 }
@@ -86,16 +84,17 @@ std::string expected_labels(const Classification& task) {
   return join(names, " or ");
 }
 
-bool parse_number(std::string_view text, double& value) {
+std::optional<double> parse_number(std::string_view text) {
+  double value = 0.0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return {};
+  return value;
 }
 
 std::string postprocess_label(const Classification& task, std::string_view output) {
   const std::string text(trim(output));
-  double number = 0.0;
   const bool known =
-      task.labels.empty() ? parse_number(text, number) : find_word(task, text) != nullptr;
+      task.labels.empty() ? parse_number(text).has_value() : find_word(task, text) != nullptr;
   return known ? text : "";
 }
 

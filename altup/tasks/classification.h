@@ -7,6 +7,7 @@
 // and submissions, and its metrics.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,9 +28,9 @@ enum class Scoring {
 };
 
 struct TextField {
-  std::string source;                  ///< its name in the file
-  std::string key;                     ///< its name in the prompt
-  std::string other_source = {};       ///< a second name that official files use
+  std::string source;             ///< its name in the file
+  std::string key;                ///< its name in the prompt
+  std::string other_source = {};  ///< a second name that official files use
 };
 
 struct LabelWord {
@@ -57,8 +58,8 @@ const LabelWord* find_word(const Classification& task, std::string_view word);
 /// "entailment or not_entailment": the official labels, for an error.
 std::string expected_labels(const Classification& task);
 
-/// A finite decimal number that takes up the whole text; false where it is none.
-bool parse_number(std::string_view text, double& value);
+/// A finite decimal number that takes up the whole text; nothing where it is none.
+std::optional<double> parse_number(std::string_view text);
 
 /// The model's text, trimmed, where it is a label word (or a number, for a task of numbers); else
 /// "".

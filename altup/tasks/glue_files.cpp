@@ -89,11 +89,11 @@ std::string score_target(double score) {
 void set_label(const GlueTask& glue, const TsvReader& reader, std::string_view label,
                TaskExample& example) {
   if (glue.task.labels.empty()) {
-    double score = 0.0;
-    if (!parse_number(label, score) || score < 0.0 || score > 5.0) {
+    const auto score = parse_number(label);
+    if (!score || *score < 0.0 || *score > 5.0) {
       reader.fail(str("score \"", label, "\"; expected a number from 0 to 5"));
     }
-    example.target = score_target(score);
+    example.target = score_target(*score);
     example.references = {std::string(label)};
     return;
   }
@@ -243,8 +243,7 @@ std::vector<std::string> read_glue_predictions(const GlueTask& glue, const fs::p
     reader.expect_columns(fields, 2);
     std::string prediction(fields[1]);
     if (!prediction.empty() && glue.task.labels.empty()) {
-      double number = 0.0;
-      if (!parse_number(prediction, number)) {
+      if (!parse_number(prediction)) {
         reader.fail(str("prediction \"", prediction, "\"; expected a number"));
       }
     } else if (!prediction.empty()) {

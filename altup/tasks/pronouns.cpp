@@ -65,8 +65,8 @@ std::string join_clean(const std::vector<Word>& words, size_t begin, size_t end)
 // stretch.
 size_t longest_after(const std::vector<Word>& words, size_t at, const std::string& hypothesis) {
   size_t count = 0;
-  while (at + count < words.size() && hypothesis.find(join_clean(words, at, at + count + 1)) !=
-                                          std::string::npos) {
+  while (at + count < words.size() &&
+         hypothesis.find(join_clean(words, at, at + count + 1)) != std::string::npos) {
     ++count;
   }
   return count;
@@ -162,7 +162,7 @@ bool is_wnli_pronoun(const std::string& word) {
 // The words of an answer that count: lower case, without determiners.
 std::vector<std::string> counting_words(std::string_view text) {
   static const std::set<std::string> kDeterminers = {
-      "a",    "an",  "few",  "her",  "his", "each",  "every", "many",  "much",  "my",   "our",
+      "a",    "an",   "few", "her",   "his",   "each", "every", "many",  "much",  "my",  "our",
       "some", "that", "the", "their", "these", "this", "those", "which", "whose", "your"};
   std::vector<std::string> words;
   for (auto& word : split(lower(trim(text)), ' ')) {
@@ -181,9 +181,9 @@ std::optional<std::string> mark_pronoun(std::string_view text, std::string_view 
   const auto fits = [&](int64_t at) {
     if (at < 0 || at >= count) return false;
     const std::string& candidate = words[static_cast<size_t>(at)];
-    return candidate == pronoun || (candidate.starts_with(pronoun) &&
-                                    !is_letter(candidate[pronoun.size()]) &&
-                                    candidate[pronoun.size()] != '\'');
+    return candidate == pronoun ||
+           (candidate.starts_with(pronoun) && !is_letter(candidate[pronoun.size()]) &&
+            candidate[pronoun.size()] != '\'');
   };
   for (int64_t distance = 0; distance <= std::max(word, count - word); ++distance) {
     for (const int64_t at : {word + distance, word - distance}) {
@@ -238,10 +238,9 @@ MarkedPremise mark_wnli(std::string_view premise, std::string_view hypothesis) {
   marked.text = str(premise.substr(0, pronoun.begin), "*", written, "*", mark,
                     premise.substr(pronoun.begin + pronoun.length));
   if (best_before + best_after > 0) {
-    marked.candidate =
-        tidy_candidate(between(other, join_clean(words, best - best_before, best),
-                               join_clean(words, best + 1, best + 1 + best_after)),
-                       hypothesis);
+    marked.candidate = tidy_candidate(between(other, join_clean(words, best - best_before, best),
+                                              join_clean(words, best + 1, best + 1 + best_after)),
+                                      hypothesis);
   }
   return marked;
 }

@@ -18,6 +18,7 @@ const std::vector<Task>& all_tasks() {
   static const std::vector<Task> tasks = [] {
     std::vector<Task> list;
     add_glue_tasks(list);
+    add_superglue_tasks(list);
     add_squad_tasks(list);
     add_triviaqa_tasks(list);
     return list;

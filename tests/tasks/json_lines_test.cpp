@@ -59,6 +59,19 @@ TEST_F(JsonLinesTest, ReadsEachTypeByItsPath) {
   EXPECT_FALSE(reader.next().has_value());
 }
 
+TEST_F(JsonLinesTest, ReadsALabelHoweverItIsWritten) {
+  const auto path =
+      dir_.write("a.jsonl", R"({"t": "yes", "b": false, "i": 1, "d": 0.5, "n": null})");
+  const JsonValue record = JsonLinesReader(path).next().value();
+  EXPECT_EQ(record.label("t", "yes or no"), "yes");
+  EXPECT_EQ(record.label("b", "yes or no"), "false");
+  EXPECT_EQ(record.label("i", "yes or no"), "1");
+  EXPECT_EQ(user_error([&] { record.label("d", "yes or no"); }),
+            path.string() + ":1: \"d\" is the number 0.5; expected yes or no");
+  EXPECT_EQ(user_error([&] { record.label("n", "yes or no"); }),
+            path.string() + ":1: \"n\" is null; expected yes or no");
+}
+
 TEST_F(JsonLinesTest, DropsByteOrderMarkCarriageReturnsAndBlankLines) {
   JsonLinesReader reader(
       dir_.write("a.jsonl", "\xEF\xBB\xBF{\"i\": 1}\r\n\r\n \n\n{\"i\": 2}\r\n{\"i\": 3}"));

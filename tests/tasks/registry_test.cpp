@@ -13,7 +13,10 @@ TEST(Registry, ListsEveryTask) {
   EXPECT_THAT(task_names(),
               ElementsAre("glue/cola", "glue/sst2", "glue/mrpc", "glue/stsb", "glue/qqp",
                           "glue/mnli", "glue/mnli_mismatched", "glue/qnli", "glue/rte", "glue/wnli",
-                          "glue/ax", "squad", "triviaqa"));
+                          "glue/ax", "superglue/boolq", "superglue/cb", "superglue/copa",
+                          "superglue/rte", "superglue/wic", "superglue/axb", "superglue/axg",
+                          "superglue/multirc", "superglue/record", "superglue/wsc",  //
+                          "squad", "triviaqa"));
 }
 
 TEST(Registry, EveryTaskIsComplete) {
