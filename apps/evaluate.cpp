@@ -1,11 +1,11 @@
-// altup evaluate: the official metrics of a checkpoint on a task.
-#include <iostream>
+// altup evaluate: the official metrics of a checkpoint on one task or several.
 #include <nlohmann/json.hpp>
 
 #include "altup/tasks/task.h"
+#include "altup/util/error.h"
 #include "altup/util/files.h"
 #include "altup/util/logging.h"
-#include "apps/command.h"
+#include "apps/task_command.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/evaluator.h"
 
@@ -13,45 +13,86 @@ namespace altup {
 namespace {
 
 struct Options {
+  TaskOptions task;
   std::string checkpoint;
-  std::string task;
-  std::string data;
-  std::string split = "dev";
   std::string predictions;
   std::string answers;
   int64_t batch_size = 32;
   int64_t max_examples = 0;
   int64_t input_length = 0;
   int64_t max_new_tokens = 0;
+  int64_t beams = 1;
+  double length_penalty = 1.0;
 };
 
-int evaluate(const Options& options, const Command& command) {
-  for (const auto& file : {options.predictions, options.answers}) {
-    if (!file.empty()) require_writable_file(file);
+// Asked before the work: a file for one task, a folder for several.
+void require_writable(const std::string& path, size_t num_tasks) {
+  if (path.empty()) return;
+  if (num_tasks == 1) return require_writable_file(path);
+  if (std::filesystem::exists(path) && !std::filesystem::is_directory(path)) {
+    throw UserError(path, "is a file; expected a folder, since there are several tasks");
   }
-  const Task& task = find_task(options.task);
-  auto examples = task.load(options.data, options.split);
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw UserError(path, "cannot be made: " + error.message());
+}
+
+std::vector<TaskExample> load(const Options& options, const Task& task) {
+  auto examples = task.load(options.task.data, options.task.split);
   if (options.max_examples > 0 && static_cast<int64_t>(examples.size()) > options.max_examples) {
     examples.resize(static_cast<size_t>(options.max_examples));
   }
-  auto loaded = load_model(options.checkpoint, default_device());
-  const TextGenerationConfig decoding{
+  return examples;
+}
+
+nlohmann::json evaluate_one(const Options& options, LoadedModel& loaded, const Task& task,
+                            const std::vector<TaskExample>& examples, size_t num_tasks) {
+  const GenerationConfig decoding{
+      .max_new_tokens = options.max_new_tokens > 0 ? options.max_new_tokens : task.target_length,
+      .beams = options.beams,
+      .length_penalty = options.length_penalty};
+  const TextGenerationConfig config{
       .batch_size = options.batch_size,
       .input_length = options.input_length > 0 ? options.input_length : task.input_length,
-      .max_new_tokens = options.max_new_tokens > 0 ? options.max_new_tokens : task.target_length,
+      .decoding = decoding,
       .precision = resolve_precision(loaded.config.train.precision, default_device())};
-  const auto result = evaluate_task(loaded.model, *loaded.tokenizer, task, examples, decoding);
-  if (!options.predictions.empty())
-    task.write_predictions(options.predictions, result.predictions, examples);
-  if (!options.answers.empty()) write_answers(options.answers, result, examples);
-  if (result.metrics.empty())
-    log_warning("the ", options.split, " split has no labels: predictions only, no metrics");
-  const nlohmann::json figures = {{"task", task.name},
-                                  {"metrics", result.metrics},
-                                  {"examples", result.examples},
-                                  {"truncated_outputs", result.generation.truncated_outputs},
-                                  {"truncated_inputs", result.generation.truncated_inputs}};
-  write_json(command, figures, /*default_stdout=*/true);
+  const auto result = evaluate_task(loaded.model, *loaded.tokenizer, task, examples, config);
+  if (!options.predictions.empty()) {
+    task.write_predictions(predictions_path(options.predictions, task, num_tasks),
+                           result.predictions, examples);
+  }
+  if (!options.answers.empty()) {
+    const auto file = task.submission_file + ".answers.jsonl";
+    const std::filesystem::path answers(options.answers);
+    write_answers(num_tasks == 1 ? answers : answers / file, result, examples);
+  }
+  if (result.metrics.empty()) {
+    log_warning(task.name, ": the ", options.task.split,
+                " split has no labels: predictions only, no metrics");
+  }
+  return {{"task", task.name},
+          {"metrics", result.metrics},
+          {"examples", result.examples},
+          {"truncated_outputs", result.generation.truncated_outputs},
+          {"truncated_share", result.generation.truncated_share()},
+          {"truncated_inputs", result.generation.truncated_inputs}};
+}
+
+int evaluate(const Options& options, const Command& command) {
+  const auto tasks = find_tasks(options.task.tasks);
+  for (const auto& path : {options.predictions, options.answers}) {
+    require_writable(path, tasks.size());
+  }
+  // All files are read before any model is: a missing one is told at once.
+  std::vector<std::vector<TaskExample>> examples;
+  for (const Task* task : tasks) examples.push_back(load(options, *task));
+  auto loaded = load_model(options.checkpoint, default_device());
+  std::vector<nlohmann::json> results;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    results.push_back(evaluate_one(options, loaded, *tasks[i], examples[i], tasks.size()));
+    if (tasks.size() > 1) log_info(tasks[i]->name, ": ", results.back().at("metrics").dump());
+  }
+  write_json(command, task_figures(results), /*default_stdout=*/true);
   return 0;
 }
 
@@ -59,21 +100,18 @@ int evaluate(const Options& options, const Command& command) {
 
 void add_evaluate(CLI::App& app, Command& command) {
   auto options = std::make_shared<Options>();
-  auto* sub = add_command(app, command, "evaluate", "Metrics of a model on a task");
+  auto* sub = add_command(app, command, "evaluate", "Metrics of a model on tasks");
   sub->add_option("--checkpoint", options->checkpoint, "Checkpoint or run directory")
       ->required()
       ->type_name("DIR");
-  sub->add_option("--task", options->task, "Task name, as glue/sst2 or squad")
-      ->required()
-      ->type_name("NAME");
-  sub->add_option("--data", options->data, "Directory of the official files, or a file")
-      ->required();
-  sub->add_option("--split", options->split, "Split")->capture_default_str();
-  sub->add_option("--predictions", options->predictions, "Write predictions in the official layout")
-      ->type_name("FILE");
+  add_task_options(*sub, options->task);
+  sub->add_option("--predictions", options->predictions,
+                  "Write predictions in the official layout; for several tasks, into this folder")
+      ->type_name("PATH");
   sub->add_option("--answers", options->answers,
-                  "Write inputs, raw outputs and references as JSON lines")
-      ->type_name("FILE");
+                  "Write inputs, raw outputs and references as JSON lines; for several tasks, into "
+                  "this folder")
+      ->type_name("PATH");
   sub->add_option("--batch-size", options->batch_size, "Examples decoded together, at most")
       ->check(CLI::PositiveNumber);
   sub->add_option("--max-examples", options->max_examples, "Use at most so many (0: all)")
@@ -83,6 +121,12 @@ void add_evaluate(CLI::App& app, Command& command) {
   sub->add_option("--max-new-tokens", options->max_new_tokens,
                   "Longest answer, tokens (0: the task's)")
       ->check(CLI::NonNegativeNumber);
+  sub->add_option("--beams", options->beams, "Beams (1: greedy)")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  sub->add_option("--length-penalty", options->length_penalty,
+                  "With beams: a score is the log-probability over length to this power")
+      ->capture_default_str();
   sub->callback([options, &command] {
     command.action = [options, &command] { return evaluate(*options, command); };
   });

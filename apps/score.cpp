@@ -1,32 +1,34 @@
-// altup score: the official metrics of a prediction file, without a model.
+// altup score: the official metrics of prediction files, without a model.
 #include <nlohmann/json.hpp>
 
 #include "altup/tasks/task.h"
 #include "altup/util/error.h"
-#include "apps/command.h"
+#include "apps/task_command.h"
 
 namespace altup {
 namespace {
 
 struct Options {
-  std::string task;
-  std::string data;
-  std::string split = "dev";
+  TaskOptions task;
   std::string predictions;
 };
 
 int score(const Options& options, const Command& command) {
-  const Task& task = find_task(options.task);
-  const auto examples = task.load(options.data, options.split);
-  if (examples.empty() || examples.front().references.empty()) {
-    throw UserError(options.data, "the " + options.split + " split of " + task.name +
-                                      " has no labels to score with");
+  const auto tasks = find_tasks(options.task.tasks);
+  std::vector<nlohmann::json> results;
+  for (const Task* task : tasks) {
+    const auto examples = task->load(options.task.data, options.task.split);
+    if (examples.empty() || examples.front().references.empty()) {
+      throw UserError(options.task.data, "the " + options.task.split + " split of " + task->name +
+                                             " has no labels to score with");
+    }
+    const auto path = predictions_path(options.predictions, *task, tasks.size());
+    const auto predictions = task->read_predictions(path, examples);
+    results.push_back({{"task", task->name},
+                       {"metrics", task->score(predictions, examples)},
+                       {"examples", examples.size()}});
   }
-  const auto predictions = task.read_predictions(options.predictions, examples);
-  const nlohmann::json figures = {{"task", task.name},
-                                  {"metrics", task.score(predictions, examples)},
-                                  {"examples", examples.size()}};
-  write_json(command, figures, /*default_stdout=*/true);
+  write_json(command, task_figures(results), /*default_stdout=*/true);
   return 0;
 }
 
@@ -34,16 +36,12 @@ int score(const Options& options, const Command& command) {
 
 void add_score(CLI::App& app, Command& command) {
   auto options = std::make_shared<Options>();
-  auto* sub = add_command(app, command, "score", "Metrics of a prediction file");
-  sub->add_option("--task", options->task, "Task name, as glue/sst2 or squad")
+  auto* sub = add_command(app, command, "score", "Metrics of prediction files");
+  add_task_options(*sub, options->task);
+  sub->add_option("--predictions", options->predictions,
+                  "Predictions in the official layout; for several tasks, the folder of their files")
       ->required()
-      ->type_name("NAME");
-  sub->add_option("--data", options->data, "Directory of the official files, or a file")
-      ->required();
-  sub->add_option("--split", options->split, "Split")->capture_default_str();
-  sub->add_option("--predictions", options->predictions, "Predictions in the official layout")
-      ->required()
-      ->type_name("FILE");
+      ->type_name("PATH");
   sub->callback([options, &command] {
     command.action = [options, &command] { return score(*options, command); };
   });

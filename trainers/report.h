@@ -38,7 +38,7 @@ struct RunSummary {
 /// UserError where `directory` has no metrics, or a file is broken (with its line).
 RunSummary read_run_summary(const std::filesystem::path& directory);
 
-/// Results of one file; UserError with the path where it is broken.
+/// Results of one file, of one task or of several; UserError with the path where it is broken.
 std::vector<TaskResult> read_results(const std::filesystem::path& path);
 
 /// The page, UTF-8. All text in it is escaped.

@@ -68,8 +68,11 @@ std::vector<TaskResult> read_results(const fs::path& path) {
   if (json.is_discarded())
     throw UserError(path.string(), "broken JSON; expected a result or a list");
   std::vector<TaskResult> results;
-  if (json.is_array()) {
-    for (const auto& object : json) results.push_back(to_result(object, path.string()));
+  // What evaluate and score write of several tasks holds the list as "tasks".
+  const bool several = json.is_object() && json.contains("tasks");
+  const Json& list = several ? json["tasks"] : json;
+  if (list.is_array()) {
+    for (const auto& object : list) results.push_back(to_result(object, path.string()));
   } else {
     results.push_back(to_result(json, path.string()));
   }

@@ -130,6 +130,13 @@ void resolve_paths(const fs::path& directory, T& value) {
   }
 }
 
+/// A task's name is a path where it is that of a TOML file.
+void resolve_task_files(const fs::path& directory, std::vector<std::string>& names) {
+  for (auto& name : names) {
+    if (name.ends_with(".toml")) name = resolve_path(name, directory);
+  }
+}
+
 template <class T>
 void assign_entry(const std::string& key, const Field& field, const ConfigEntry& entry, T& target) {
   constexpr bool kHoldsText = std::is_same_v<T, std::string> || std::is_enum_v<T>;
@@ -144,6 +151,9 @@ void assign_entry(const std::string& key, const Field& field, const ConfigEntry&
     throw UserError(entry.where, error.what());
   }
   if (holds_paths(key)) resolve_paths(entry.directory, target);
+  if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    if (key == "task.names") resolve_task_files(entry.directory, target);
+  }
 }
 
 /// `model.size` stands for the keys that it fills: like them it wins over earlier files and gives

@@ -106,8 +106,13 @@ BestMetric best_metric(const std::string& wanted, const std::vector<HeldOut>& al
 
 std::unique_ptr<BatchSource> open_task_mixture(const RunConfig& config,
                                                const Tokenizer& tokenizer) {
+  auto tasks = find_tasks(config.task.names);
+  const auto trained_on = [](const Task* task) { return !task->evaluation_only; };
+  if (std::any_of(tasks.begin(), tasks.end(), trained_on)) {
+    tasks.erase(std::stable_partition(tasks.begin(), tasks.end(), trained_on), tasks.end());
+  }
   std::vector<MixturePart> parts;
-  for (const Task* task : find_tasks(config.task.names)) {
+  for (const Task* task : tasks) {
     const auto examples = task->load(config.task.data, config.task.split);
     parts.push_back({task->name, encode_examples(task->name, examples, tokenizer, config.task),
                      mixing_size(examples.size(), config.task.mixing_cap)});

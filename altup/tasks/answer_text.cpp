@@ -1,5 +1,6 @@
-// The official scorer is Python, so its lower() and \b follow Unicode. The C library knows the same
-// tables under the name C.UTF-8; where a system lacks that locale, only ASCII letters are folded.
+// The official scorers are Python, so their lower() and \b follow Unicode. The C library knows the
+// same tables under the name C.UTF-8; where a system lacks that locale, only ASCII letters are
+// folded.
 #include "altup/tasks/answer_text.h"
 
 #include <locale.h>
@@ -28,6 +29,10 @@ bool is_ascii_punctuation(char32_t c) {
          (c >= '{' && c <= '~');
 }
 
+bool is_triviaqa_punctuation(char32_t c) {
+  return is_ascii_punctuation(c) || c == U'\u2018' || c == U'\u2019' || c == U'\u00B4';
+}
+
 // Python's str.isspace, which str.split() goes by.
 bool is_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
@@ -35,11 +40,19 @@ bool is_space(char32_t c) {
          c == 0x205F || c == 0x3000;
 }
 
-// Python counts superscript digits and fractions (² ³ ¹ ¼ ½ ¾) among the letters and digits, C does
-// not.
+// Python counts numerals of every kind among the letters and digits, C only those that are letters
+// too: these are superscripts, subscripts, fractions and numbers in circles or brackets.
+bool is_numeral(char32_t c) {
+  return c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE) || c == 0x2070 ||
+         (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089) ||
+         (c >= 0x2150 && c <= 0x215F) || c == 0x2189 || (c >= 0x2460 && c <= 0x249B) ||
+         (c >= 0x24EA && c <= 0x24FF) || (c >= 0x2776 && c <= 0x2793);
+}
+
 bool is_word(char32_t c) {
-  if (c == '_' || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE)) return true;
-  return iswalnum_l(static_cast<wint_t>(c), unicode_locale()) != 0;
+  const bool circled_letter = c >= 0x24B6 && c <= 0x24E9;  // a symbol to Python, a letter to C
+  return c == '_' || is_numeral(c) ||
+         (!circled_letter && iswalnum_l(static_cast<wint_t>(c), unicode_locale()) != 0);
 }
 
 // Code points of UTF-8 text. A byte that belongs to no character stands for itself: text was
@@ -88,8 +101,71 @@ void append_utf8(std::string& out, char32_t c) {
   }
 }
 
+bool is_cased(char32_t c) {
+  const auto wide = static_cast<wint_t>(c);
+  return iswlower_l(wide, unicode_locale()) != 0 || iswupper_l(wide, unicode_locale()) != 0;
+}
+
+// Marks that do not end a word where a sigma at its end is looked for (Unicode's Case_Ignorable, as
+// far as they stand in running text).
+bool is_case_ignorable(char32_t c) {
+  constexpr std::u32string_view kMarks =
+      U"'.:^`\u00A8\u00AD\u00AF\u00B4\u00B7\u00B8\u037A\u0385\u0387\u2018\u2019\u2024\u2027";
+  const bool combining = (c >= 0x300 && c <= 0x36F) || (c >= 0x483 && c <= 0x489);
+  const bool invisible =
+      (c >= 0x200B && c <= 0x200F) || (c >= 0x202A && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F);
+  return combining || invisible || kMarks.find(c) != std::u32string_view::npos;
+}
+
+// A capital sigma becomes ς at the end of a word of two letters or more, σ elsewhere.
+bool is_final_sigma(const std::u32string& text, size_t at) {
+  size_t before = at;
+  while (before > 0 && is_case_ignorable(text[before - 1])) --before;
+  size_t after = at + 1;
+  while (after < text.size() && is_case_ignorable(text[after])) ++after;
+  return before > 0 && is_cased(text[before - 1]) &&
+         (after == text.size() || !is_cased(text[after]));
+}
+
+// Python's str.lower(): one character for one, but for İ and the final sigma.
+std::u32string lower(const std::u32string& text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == U'\u0130') {
+      out += U"i\u0307";
+    } else if (text[i] == U'\u03A3') {
+      out += is_final_sigma(text, i) ? U'\u03C2' : U'\u03C3';
+    } else {
+      out += static_cast<char32_t>(towlower_l(static_cast<wint_t>(text[i]), unicode_locale()));
+    }
+  }
+  return out;
+}
+
 bool is_article(std::u32string_view word) {
   return word == U"a" || word == U"an" || word == U"the";
+}
+
+// Articles removed and words joined by single spaces.
+std::string join_words(const std::u32string& text) {
+  std::string out;
+  bool pending_space = false;
+  for (size_t i = 0; i < text.size();) {
+    size_t end = i;
+    while (end < text.size() && is_word(text[end])) ++end;
+    if (is_article(std::u32string_view(text).substr(i, end - i)) ||
+        (end == i && is_space(text[i]))) {
+      pending_space =
+          true;  // an article leaves a space: "2–a–2" has three parts, as in the official scorer
+      i = std::max(end, i + 1);
+      continue;
+    }
+    if (pending_space && !out.empty()) out.push_back(' ');
+    pending_space = false;
+    for (end = std::max(end, i + 1); i < end; ++i) append_utf8(out, text[i]);
+  }
+  return out;
 }
 
 // \s of T5's regular expressions (RE2).
@@ -125,29 +201,15 @@ PaddedText pad(std::string_view text) {
 }  // namespace
 
 std::string normalize_answer(std::string_view text) {
-  std::u32string kept;
-  for (const char32_t c : decode_utf8(text)) {
-    if (!is_ascii_punctuation(c)) {
-      kept.push_back(static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), unicode_locale())));
-    }
-  }
-  std::string out;
-  bool pending_space = false;
-  for (size_t i = 0; i < kept.size();) {
-    size_t end = i;
-    while (end < kept.size() && is_word(kept[end])) ++end;
-    if (is_article(std::u32string_view(kept).substr(i, end - i)) ||
-        (end == i && is_space(kept[i]))) {
-      pending_space =
-          true;  // an article leaves a space: "2–a–2" has three parts, as in the official scorer
-      i = std::max(end, i + 1);
-      continue;
-    }
-    if (pending_space && !out.empty()) out.push_back(' ');
-    pending_space = false;
-    for (end = std::max(end, i + 1); i < end; ++i) append_utf8(out, kept[i]);
-  }
-  return out;
+  std::u32string kept = lower(decode_utf8(text));
+  kept.erase(std::remove_if(kept.begin(), kept.end(), is_ascii_punctuation), kept.end());
+  return join_words(kept);
+}
+
+std::string normalize_triviaqa_answer(std::string_view text) {
+  std::u32string spaced = lower(decode_utf8(text));
+  std::replace_if(spaced.begin(), spaced.end(), is_triviaqa_punctuation, U' ');
+  return join_words(spaced);
 }
 
 std::string pad_punctuation(std::string_view text) {

@@ -1,5 +1,5 @@
-// The text of answers: the official SQuAD normaliser, T5's spacing of punctuation, and the way back
-// from the one spelling to the other.
+// The text of answers: the official normalisers of SQuAD and TriviaQA, T5's spacing of punctuation,
+// and the way back from the one spelling to the other.
 #pragma once
 
 #include <string>
@@ -11,6 +11,10 @@ namespace altup {
 /// the removed, words joined by single spaces. Case and the borders of words are Unicode's, as in
 /// the official Python.
 std::string normalize_answer(std::string_view text);
+
+/// The official TriviaQA normaliser: as SQuAD's, but a punctuation mark becomes a space ("U.S." is
+/// "u s", not "us"), and ‘ ’ ´ are marks, too.
+std::string normalize_triviaqa_answer(std::string_view text);
 
 /// T5's spelling for question answering: a space before and after each ASCII punctuation mark, then
 /// each run of white space as one space: "the U.S. (1990)" -> "the U . S . ( 1990 ) ".

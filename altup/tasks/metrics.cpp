@@ -30,6 +30,12 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+double share_of_true(const std::map<std::string, bool>& groups) {
+  double sum = 0.0;
+  for (const auto& [group, is_true] : groups) sum += is_true ? 1.0 : 0.0;
+  return percent_of(sum, groups.size());
+}
+
 // Ranks from 1; equal values share the mean of the ranks they take up.
 std::vector<double> average_ranks(const std::vector<double>& values) {
   std::vector<size_t> order(values.size());
@@ -65,20 +71,28 @@ double word_f1(const std::string& prediction, const std::string& answer) {
     if (found != left.end() && found->second-- > 0) ++common;
   });
   if (common == 0) return 0.0;
-  return 2.0 * static_cast<double>(common) / static_cast<double>(prediction_words + answer_words);
+  // In the official order of operations, so that the last digit is the official one, too.
+  const double precision = static_cast<double>(common) / static_cast<double>(prediction_words);
+  const double recall = static_cast<double>(common) / static_cast<double>(answer_words);
+  return (2.0 * precision * recall) / (precision + recall);
 }
 
-// The mean over the questions of the best `score` that an answer gives.
-template <class Score>
+double same_text(const std::string& prediction, const std::string& answer) {
+  return prediction == answer ? 1.0 : 0.0;
+}
+
+// The mean over the questions of the best `score` that an answer gives, both normalised.
+template <class Normalize, class Score>
 double best_over_answers(const std::vector<std::string>& predictions,
-                         const std::vector<std::vector<std::string>>& answers, const Score& score) {
+                         const std::vector<std::vector<std::string>>& answers,
+                         const Normalize& normalize, const Score& score) {
   check_lengths(predictions.size(), answers.size());
   double sum = 0.0;
   for (size_t i = 0; i < predictions.size(); ++i) {
-    const std::string prediction = normalize_answer(predictions[i]);
+    const std::string prediction = normalize(predictions[i]);
     double best = 0.0;
     for (const auto& answer : answers[i]) {
-      best = std::max(best, score(prediction, normalize_answer(answer)));
+      best = std::max(best, score(prediction, normalize(answer)));
     }
     sum += best;
   }
@@ -110,6 +124,51 @@ double f1(const std::vector<std::string>& predictions, const std::vector<std::st
   }
   const double denominator = 2.0 * true_positives + errors;
   return denominator == 0.0 ? 0.0 : 100.0 * 2.0 * true_positives / denominator;
+}
+
+double f1_macro(const std::vector<std::string>& predictions,
+                const std::vector<std::string>& references,
+                const std::vector<std::string>& labels) {
+  check_lengths(predictions.size(), references.size());
+  double sum = 0.0;
+  for (const auto& label : labels) {
+    double true_positives = 0.0;
+    double occurrences = 0.0;  // 2 TP + FP + FN: predicted plus real ones
+    for (size_t i = 0; i < predictions.size(); ++i) {
+      const bool predicted = predictions[i] == label;
+      const bool real = references[i] == label;
+      true_positives += predicted && real ? 1.0 : 0.0;
+      occurrences += (predicted ? 1.0 : 0.0) + (real ? 1.0 : 0.0);
+    }
+    if (occurrences > 0.0) sum += 2.0 * true_positives / occurrences;
+  }
+  return percent_of(sum, labels.size());
+}
+
+double group_exact_match(const std::vector<std::string>& predictions,
+                         const std::vector<std::string>& references,
+                         const std::vector<std::string>& groups) {
+  check_lengths(predictions.size(), references.size());
+  check_lengths(predictions.size(), groups.size());
+  std::map<std::string, bool> right;
+  for (size_t i = 0; i < predictions.size(); ++i) {
+    const auto group = right.emplace(groups[i], true).first;
+    group->second = group->second && predictions[i] == references[i];
+  }
+  return share_of_true(right);
+}
+
+double group_agreement(const std::vector<std::string>& predictions,
+                       const std::vector<std::string>& groups) {
+  check_lengths(predictions.size(), groups.size());
+  std::map<std::string, bool> agrees;
+  std::map<std::string, std::string> first;
+  for (size_t i = 0; i < predictions.size(); ++i) {
+    const std::string& said = first.emplace(groups[i], predictions[i]).first->second;
+    const auto group = agrees.emplace(groups[i], !predictions[i].empty()).first;
+    group->second = group->second && predictions[i] == said;
+  }
+  return share_of_true(agrees);
 }
 
 double matthews_correlation(const std::vector<std::string>& predictions,
@@ -164,15 +223,22 @@ double spearman(const std::vector<double>& x, const std::vector<double>& y) {
 
 double squad_exact_match(const std::vector<std::string>& predictions,
                          const std::vector<std::vector<std::string>>& answers) {
-  return best_over_answers(predictions, answers,
-                           [](const std::string& prediction, const std::string& answer) {
-                             return prediction == answer ? 1.0 : 0.0;
-                           });
+  return best_over_answers(predictions, answers, normalize_answer, same_text);
 }
 
 double squad_f1(const std::vector<std::string>& predictions,
                 const std::vector<std::vector<std::string>>& answers) {
-  return best_over_answers(predictions, answers, word_f1);
+  return best_over_answers(predictions, answers, normalize_answer, word_f1);
+}
+
+double triviaqa_exact_match(const std::vector<std::string>& predictions,
+                            const std::vector<std::vector<std::string>>& answers) {
+  return best_over_answers(predictions, answers, normalize_triviaqa_answer, same_text);
+}
+
+double triviaqa_f1(const std::vector<std::string>& predictions,
+                   const std::vector<std::vector<std::string>>& answers) {
+  return best_over_answers(predictions, answers, normalize_triviaqa_answer, word_f1);
 }
 
 }  // namespace altup

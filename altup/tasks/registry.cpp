@@ -1,10 +1,15 @@
 // Every task there is, by name. A new benchmark adds its function to benchmarks.h and one line
-// here.
+// here. A name that ends in ".toml" is a user's own task.
 #include <algorithm>
+#include <deque>
+#include <mutex>
 
+#include "altup/tasks/benchmark_average.h"
 #include "altup/tasks/benchmarks.h"
+#include "altup/tasks/own_task.h"
 #include "altup/tasks/task.h"
 #include "altup/util/error.h"
+#include "altup/util/files.h"
 #include "altup/util/text.h"
 
 namespace altup {
@@ -15,15 +20,37 @@ const std::vector<Task>& all_tasks() {
   static const std::vector<Task> tasks = [] {
     std::vector<Task> list;
     add_glue_tasks(list);
+    add_superglue_tasks(list);
     add_squad_tasks(list);
+    add_triviaqa_tasks(list);
     return list;
   }();
   return tasks;
 }
 
+// Read once for each content of a file, so that a task stays where it is, and a file that was
+// changed is another task.
+const Task& find_own_task(const std::string& path) {
+  struct Loaded {
+    std::string path;
+    std::string bytes;
+    Task task;
+  };
+  static std::mutex mutex;
+  static std::deque<Loaded> loaded;  // grows without moving what callers hold
+  const std::string bytes = read_file(path);
+  const std::lock_guard lock(mutex);
+  for (const auto& known : loaded) {
+    if (known.path == path && known.bytes == bytes) return known.task;
+  }
+  loaded.push_back({path, bytes, make_own_task(read_own_task(path, task_names()))});
+  return loaded.back().task;
+}
+
 }  // namespace
 
 const Task& find_task(std::string_view name) {
+  if (is_own_task(name)) return find_own_task(std::string(name));
   for (const auto& task : all_tasks()) {
     if (task.name == name) return task;
   }
@@ -36,11 +63,15 @@ const Task& find_task(std::string_view name) {
 std::vector<const Task*> find_tasks(const std::vector<std::string>& names) {
   std::vector<const Task*> tasks;
   for (const auto& name : names) {
-    const Task* task = &find_task(name);
-    if (std::find(tasks.begin(), tasks.end(), task) != tasks.end()) {
-      throw UserError(str("task \"", task->name, "\" is there twice; expected each task once"));
+    auto members = benchmark_tasks(name);
+    if (members.empty()) members.push_back(name);
+    for (const auto& member : members) {
+      const Task* task = &find_task(member);
+      if (std::find(tasks.begin(), tasks.end(), task) != tasks.end()) {
+        throw UserError(str("task \"", task->name, "\" is there twice; expected each task once"));
+      }
+      tasks.push_back(task);
     }
-    tasks.push_back(task);
   }
   return tasks;
 }

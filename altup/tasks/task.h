@@ -19,8 +19,11 @@ struct TaskExample {
   std::string target;  ///< what the model is trained to say; "" where the file has no labels
   std::vector<std::string>
       references;  ///< what scoring compares with: label word, number, or all accepted answers
-  std::string
-      context{};  ///< squad: the passage as in the file, which answers are quoted from; else ""
+  /// What postprocess looks at beside the model's text. squad: the passage as in the file, which
+  /// answers are quoted from; wsc and wnli: the words that the pronoun may or may not stand for.
+  std::string context{};
+  /// Examples of one group are scored together: the question of multirc, the pair of axg. Else "".
+  std::string group{};
 };
 
 /// Metric names are those of the official scorers; values in percent, 0-100.
@@ -31,7 +34,12 @@ struct Task {
   std::string best_metric;  ///< the key of Metrics that picks the best checkpoint
   int64_t input_length = 512;
   int64_t target_length = 64;       ///< default limit of training targets and of generation, tokens
-  std::vector<std::string> labels;  ///< label words, empty for free text
+  /// Of the file with its predictions, where several tasks' go into one folder: "MNLI-m.tsv", as the
+  /// leaderboard wants it.
+  std::string submission_file;
+  /// A mixture does not train on it: a diagnostic set, or one whose training file is another task's.
+  bool evaluation_only = false;
+  std::vector<std::string> labels;  ///< what a prediction can be, empty for free text
 
   /// Examples of the official file of `split` ("train", "dev", "test") below `data`, a directory or
   /// the file itself. UserError with file and line for what the layout does not allow.
@@ -50,17 +58,21 @@ struct Task {
   std::function<void(const std::filesystem::path& path, const std::vector<std::string>& predictions,
                      const std::vector<TaskExample>& examples)>
       write_predictions;
-  /// Reads that layout back, in the order of the examples; UserError for missing, unknown or
-  /// doubled ids.
+  /// Reads that layout back, in the order of the examples; UserError for doubled ids and, but for
+  /// the question answering whose official scorers pass over them, for missing and unknown ones.
   std::function<std::vector<std::string>(const std::filesystem::path& path,
                                          const std::vector<TaskExample>& examples)>
       read_predictions;
 };
 
-/// Throws UserError with the nearest known name.
+/// The task of that name, or of the TOML file that describes a user's own (docs/tasks.md) where
+/// `name` ends in ".toml". Throws UserError with the nearest known name, or with what is wrong in
+/// the file.
 const Task& find_task(std::string_view name);
-/// The tasks of `names`, in order. UserError for an unknown name and for a task named twice.
+/// The tasks of `names`, in order, a benchmark's ("glue", "superglue") in the place of its name.
+/// UserError for an unknown name and for a task that comes twice.
 std::vector<const Task*> find_tasks(const std::vector<std::string>& names);
+/// The built-in ones.
 std::vector<std::string> task_names();
 
 }  // namespace altup

@@ -2,26 +2,32 @@
 
 #include <stdexcept>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "altup/util/error.h"
+#include "altup/util/logging.h"
 #include "altup/util/text.h"
 
 namespace altup {
 
 namespace fs = std::filesystem;
 
-fs::path find_data_file(const fs::path& data, const std::vector<fs::path>& candidates) {
+fs::path find_data_file(const fs::path& data, std::string_view benchmark,
+                        const std::vector<fs::path>& candidates) {
   if (fs::is_regular_file(data)) return data;
-  std::vector<std::string> others;
-  for (const auto& candidate : candidates) {
-    const fs::path path = data / candidate;
-    if (fs::is_regular_file(path)) return path;
-    if (&candidate != &candidates.front()) others.push_back(path.string());
+  std::vector<std::string> looked_at;
+  for (const fs::path& folder : {data, data / benchmark}) {
+    for (const auto& candidate : candidates) {
+      const fs::path path = folder / candidate;
+      if (fs::is_regular_file(path)) return path;
+      looked_at.push_back(path.string());
+    }
   }
-  std::string message = "is not there; expected the official file";
-  if (!others.empty()) message += str(" here or at ", join(others, " or "));
-  throw UserError((data / candidates.front()).string(), message);
+  const std::string first = looked_at.front();
+  looked_at.erase(looked_at.begin());
+  throw UserError(first, str("is not there; expected the official file here or at ",
+                             join(looked_at, " or ")));
 }
 
 void check_split(std::string_view split) {
@@ -30,9 +36,14 @@ void check_split(std::string_view split) {
   }
 }
 
-std::vector<std::string> order_predictions(const fs::path& path,
-                                           std::vector<PredictionEntry> entries,
-                                           const std::vector<TaskExample>& examples) {
+void UniqueIds::add(const std::string& id, const std::function<void(const std::string&)>& fail) {
+  if (!ids_.insert(id).second) fail(str("id \"", id, "\" is there twice; expected each id once"));
+}
+
+namespace {
+
+std::unordered_map<std::string, size_t> index_examples(const fs::path& path,
+                                                       const std::vector<TaskExample>& examples) {
   std::unordered_map<std::string, size_t> index_of;
   for (size_t i = 0; i < examples.size(); ++i) {
     if (!index_of.emplace(examples[i].id, i).second) {
@@ -41,29 +52,68 @@ std::vector<std::string> order_predictions(const fs::path& path,
                           examples[i].id, "\"; expected each id once"));
     }
   }
-  std::vector<std::string> predictions(examples.size());
-  std::vector<bool> seen(examples.size(), false);
+  return index_of;
+}
+
+std::string count_of(size_t count, std::string_view what) {
+  return str(thousands(static_cast<int64_t>(count)), " ", what, count == 1 ? "" : "s");
+}
+
+// The official scorers of question answering go on; a file that has nothing to do with the data
+// would score 0.
+void pass_over_unmatched(const fs::path& path, size_t matched, size_t entries,
+                         const std::vector<TaskExample>& examples) {
+  if (matched == 0 && !examples.empty()) {
+    throw UserError(path.string(), str("has ", count_of(entries, "prediction"),
+                                       ", none of them for the data; expected ids such as \"",
+                                       examples.front().id, "\""));
+  }
+  if (matched < examples.size()) {
+    log_warning(path.string(), ": no prediction for ",
+                thousands(static_cast<int64_t>(examples.size() - matched)), " of ",
+                count_of(examples.size(), "example"), "; each counts as wrong");
+  }
+  if (matched < entries) {
+    log_warning(path.string(), ": left out ", count_of(entries - matched, "prediction"),
+                " whose id is not in the data");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> order_predictions(const fs::path& path,
+                                           std::vector<PredictionEntry> entries,
+                                           const std::vector<TaskExample>& examples,
+                                           UnmatchedIds unmatched) {
+  const auto index_of = index_examples(path, examples);
+  std::vector<std::string> predictions(examples.size(), kNoPrediction);
+  std::unordered_set<std::string> seen;
+  size_t matched = 0;
   for (auto& entry : entries) {
-    const auto found = index_of.find(entry.id);
-    if (found == index_of.end()) {
-      throw UserError(path.string(), entry.line,
-                      str("id \"", entry.id, "\" is not in the data; expected the ids of its ",
-                          thousands(static_cast<int64_t>(examples.size())), " examples"));
-    }
-    if (seen[found->second]) {
+    if (!seen.insert(entry.id).second) {
       throw UserError(
           path.string(), entry.line,
           str("id \"", entry.id, "\" is there twice; expected one prediction for each example"));
     }
-    seen[found->second] = true;
-    predictions[found->second] = std::move(entry.prediction);
+    const auto found = index_of.find(entry.id);
+    if (found != index_of.end()) {
+      predictions[found->second] = std::move(entry.prediction);
+      ++matched;
+    } else if (unmatched == UnmatchedIds::kRefuse) {
+      throw UserError(path.string(), entry.line,
+                      str("id \"", entry.id, "\" is not in the data; expected the ids of its ",
+                          count_of(examples.size(), "example")));
+    }
   }
-  for (size_t i = 0; i < examples.size(); ++i) {
-    if (!seen[i]) {
-      throw UserError(
-          path.string(),
-          str("no prediction for id \"", examples[i].id, "\"; expected one for each of the ",
-              thousands(static_cast<int64_t>(examples.size())), " examples"));
+  if (unmatched == UnmatchedIds::kAsOfficialScorers) {
+    pass_over_unmatched(path, matched, entries.size(), examples);
+    return predictions;
+  }
+  for (const auto& example : examples) {
+    if (seen.count(example.id) == 0) {
+      throw UserError(path.string(), str("no prediction for id \"", example.id,
+                                         "\"; expected one for each of the ",
+                                         count_of(examples.size(), "example")));
     }
   }
   return predictions;

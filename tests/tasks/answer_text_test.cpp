@@ -18,6 +18,24 @@ TEST(NormalizeAnswer, FollowsUnicodeAsPythonDoes) {
             "aé end");  // é belongs to the word; U+00A0 is space
   EXPECT_EQ(normalize_answer("1990–a–2000"), "1990– –2000");  // the dash ends a word and stays
   EXPECT_EQ(normalize_answer("½an the中"), "½an the中");
+  EXPECT_EQ(normalize_answer("a₂ the⁴ ①an ⓐthe"), "a₂ the⁴ ①an ⓐ");  // ① is a numeral, ⓐ a symbol
+}
+
+TEST(NormalizeAnswer, LowersTheFinalSigmaAndTheDottedIAsPythonDoes) {
+  EXPECT_EQ(normalize_answer("ΟΔΟΣ ΣΟΦΟΣ"), "οδος σοφος");
+  EXPECT_EQ(normalize_answer("Σ"), "σ");
+  EXPECT_EQ(normalize_answer("ΑΣ' ΑΣ-Α ΑΣ'Α"), "ας αςα ασα");  // a dash ends the word, ' does not
+  EXPECT_EQ(normalize_answer("İzmir"), "i\u0307zmir");
+}
+
+TEST(NormalizeTriviaqaAnswer, MakesSpacesOfMarks) {
+  EXPECT_EQ(normalize_triviaqa_answer("The U.S. Army"), "u s army");
+  EXPECT_EQ(normalize_triviaqa_answer("Sunset Blvd."), "sunset blvd");
+  EXPECT_EQ(normalize_triviaqa_answer("  an_apple-pie!\t"), "apple pie");
+  EXPECT_EQ(normalize_triviaqa_answer("a-ha"), "ha");  // the article stands alone then
+  EXPECT_EQ(normalize_triviaqa_answer("Rock ‘n’ Roll´s `a`"), "rock n roll s");
+  EXPECT_EQ(normalize_triviaqa_answer("“Ça” – École"), "“ça” – école");  // other marks stay
+  EXPECT_EQ(normalize_triviaqa_answer("The a?"), "");
 }
 
 TEST(NormalizeAnswer, SurvivesBytesThatAreNoText) {

@@ -1,6 +1,7 @@
 // From the model's text to GLUE's scores and submission files, and back.
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <stdexcept>
 
 #include "altup/tasks/task.h"
@@ -43,6 +44,16 @@ TEST(GluePostprocess, TakesAnyFiniteNumberForStsb) {
     EXPECT_EQ(task.postprocess(text, {}), "");
 }
 
+TEST(GluePostprocess, TakesWnlisAnswerForTheCandidate) {
+  const Task& task = find_task("glue/wnli");
+  TaskExample example;
+  example.context = "The worm";
+  EXPECT_EQ(task.postprocess("the worm", example), "entailment");
+  EXPECT_EQ(task.postprocess(" a fat worm ", example), "entailment");
+  EXPECT_EQ(task.postprocess("the fish", example), "not_entailment");
+  EXPECT_EQ(task.postprocess("the", example), "");  // says nothing
+}
+
 TEST(GlueScore, ReportsTheMetricsOfEachTask) {
   const auto metrics = [](const std::string& name, const Texts& predictions,
                           const Texts& references) {
@@ -62,6 +73,11 @@ TEST(GlueScore, ReportsTheMetricsOfEachTask) {
   EXPECT_THAT(metrics("glue/stsb", {"1", "2.0", "5"}, {"0.0", "1.000", "4.0"}),
               UnorderedElementsAre(Pair("pearson", ::testing::DoubleNear(100.0, 1e-9)),
                                    Pair("spearman", ::testing::DoubleNear(100.0, 1e-9))));
+  // c 2, s 3; predicted 1, 2, 0; references 1 each: (2·3 − 3) / √((9 − 5)(9 − 3)) = 3 / √24
+  EXPECT_THAT(metrics("glue/ax", {"entailment", "neutral", "neutral"},
+                      {"entailment", "neutral", "contradiction"}),
+              UnorderedElementsAre(Pair("matthews_correlation",
+                                        ::testing::DoubleNear(100 * 3 / std::sqrt(24.0), 1e-9))));
   for (const auto* name :
        {"glue/mnli", "glue/mnli_mismatched", "glue/qnli", "glue/rte", "glue/wnli"}) {
     EXPECT_THAT(metrics(name, {"entailment"}, {"entailment"}),
@@ -126,6 +142,7 @@ TEST_F(GluePredictionsTest, AreTheOfficialStringsAndComeBackAsLabelWords) {
       {"glue/qnli", {"entailment", "not_entailment"}, {"entailment", "not_entailment"}},
       {"glue/rte", {"not_entailment", "entailment"}, {"not_entailment", "entailment"}},
       {"glue/wnli", {"not_entailment", "entailment"}, {"0", "1"}},
+      {"glue/ax", {"neutral", "contradiction"}, {"neutral", "contradiction"}},
   };
   for (const auto& [name, words, official] : cases) {
     SCOPED_TRACE(name);

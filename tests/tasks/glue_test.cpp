@@ -12,6 +12,7 @@ namespace altup {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::user_error;
 
@@ -27,6 +28,12 @@ const std::string kMnliHeader =
     "sentence1\tsentence2";
 const std::string kMnliRow =
     "8\t1\t1n\tfiction\t( b )\t( b )\t(ROOT)\t(ROOT)\tIt rains.\tIt is wet.";
+
+// The diagnostic set with its labels, which has no index.
+const std::string kDiagnosticHeader =
+    "Lexical Semantics\tPredicate-Argument "
+    "Structure\tLogic\tKnowledge\tDomain\tPremise\tHypothesis";
+const std::string kDiagnosticRow = "\t\tNegation\t\tArtificial\tThe cat sat.\tNo cat sat.";
 
 const std::vector<Sample>& samples() {
   static const std::vector<Sample> list = {
@@ -94,16 +101,32 @@ const std::vector<Sample>& samples() {
        "index\tsentence1\tsentence2\tlabel\n9\tIt rains.\tIt is dry.\tnot_entailment\n", "9",
        "rte sentence1: It rains. sentence2: It is dry.", "not_entailment"},
       {"glue/wnli", "WNLI/train.tsv",
-       "index\tsentence1\tsentence2\tlabel\n1\tIt ate it.\tThe cat ate it.\t1\n", "1",
-       "wnli sentence1: It ate it. sentence2: The cat ate it.", "entailment"},
+       "index\tsentence1\tsentence2\tlabel\n1\tThe fish ate the worm. It was tasty.\tThe worm was "
+       "tasty.\t1\n",
+       "1", "wsc: The fish ate the worm. *It* was tasty.", "The worm"},
       {"glue/wnli", "WNLI/dev.tsv",
-       "index\tsentence1\tsentence2\tlabel\n1\tIt ate it.\tThe cat ate it.\t0\n", "1",
-       "wnli sentence1: It ate it. sentence2: The cat ate it.", "not_entailment"},
+       "index\tsentence1\tsentence2\tlabel\n1\tThe fish ate the worm. It was tasty.\tThe worm was "
+       "tasty.\t1\n",
+       "1", "wsc: The fish ate the worm. *It* was tasty.", "The worm"},
+      {"glue/wnli", "WNLI/test.tsv",
+       "index\tsentence1\tsentence2\n1\tThe fish ate the worm. It was tasty.\tThe fish was "
+       "tasty.\n",
+       "1", "wsc: The fish ate the worm. *It* was tasty.", ""},
+      {"glue/ax", "AX/diagnostic-full.tsv",
+       kDiagnosticHeader + "\tLabel\n" + kDiagnosticRow + "\tcontradiction\n", "0",
+       "mnli hypothesis: No cat sat. premise: The cat sat.", "contradiction"},
+      {"glue/ax", "diagnostic/diagnostic.tsv",
+       "index\tsentence1\tsentence2\n5\tThe cat sat.\tNo cat sat.\n", "5",
+       "mnli hypothesis: No cat sat. premise: The cat sat.", ""},
+      {"glue/ax", "AX.tsv", "index\tsentence1\tsentence2\n5\tThe cat sat.\tNo cat sat.\n", "5",
+       "mnli hypothesis: No cat sat. premise: The cat sat.", ""},
   };
   return list;
 }
 
 std::string split_of(const std::string& file) {
+  if (file.ends_with("diagnostic-full.tsv")) return "dev";
+  if (file.ends_with("diagnostic.tsv") || file == "AX.tsv") return "test";
   const std::string name = file.substr(file.find('/') + 1);
   return name.substr(0, name.find_first_of("._"));
 }
@@ -123,6 +146,8 @@ TEST(GlueLoad, GivesT5sPromptsAndTargetsForEveryLayout) {
     } else if (sample.task == "glue/stsb") {
       EXPECT_THAT(examples[0].references,
                   ElementsAre("3.857"));  // scored against the file's number, not the target
+    } else if (sample.task == "glue/wnli") {
+      EXPECT_THAT(examples[0].references, ElementsAre("entailment"));
     } else {
       EXPECT_THAT(examples[0].references, ElementsAre(sample.target));
     }
@@ -150,7 +175,9 @@ TEST_F(GlueLoadTest, RoundsScoresToFifthsAsT5Does) {
       {"0", "0.0"},   {"5.000", "5.0"}, {"0.5", "0.4"},  {"2.5", "2.4"},   {"3.5", "3.6"},
       {"1.7", "1.6"}, {"4.1", "4.0"},   {"4.75", "4.8"}, {"1.250", "1.2"}, {"0.05", "0.0"}};
   std::string rows = "index\tsentence1\tsentence2\tscore\n";
-  for (const auto& [score, target] : scores) rows += "0\ta\tb\t" + score + "\n";
+  for (size_t i = 0; i < scores.size(); ++i) {
+    rows += std::to_string(i) + "\ta\tb\t" + scores[i].first + "\n";
+  }
   dir_.write("STS-B/train.tsv", rows);
   const auto examples = find_task("glue/stsb").load(dir_.path(), "train");
   ASSERT_EQ(examples.size(), scores.size());
@@ -158,16 +185,28 @@ TEST_F(GlueLoadTest, RoundsScoresToFifthsAsT5Does) {
     EXPECT_EQ(examples[i].target, scores[i].second) << scores[i].first;
 }
 
-TEST_F(GlueLoadTest, LeavesOutTheTornRowsOfQqp) {
-  dir_.write("QQP/train.tsv",
-             "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
-             "1\t1\t2\tWhy?\tHow?\t0\n"
-             "2\t3\t4\tWhy\n\" so?\tHow?\t0\n"
-             "3\t5\t6\tWho?\tWho then?\t1\n");
-  const auto examples = find_task("glue/qqp").load(dir_.path(), "train");
-  ASSERT_EQ(examples.size(), 2U);
-  EXPECT_EQ(examples[1].input, "qqp question1: Who? question2: Who then?");
-  EXPECT_EQ(examples[1].id, "3");  // rows are counted as they stand in the file
+TEST_F(GlueLoadTest, RefusesAnIdThatIsThereTwice) {
+  const auto path =
+      dir_.write("RTE/dev.tsv",
+                 "index\tsentence1\tsentence2\tlabel\n3\ta\tb\tentailment\n3\tc\td\tentailment\n");
+  EXPECT_EQ(error("glue/rte", "dev"),
+            path.string() + ":3: id \"3\" is there twice; expected each id once");
+}
+
+TEST_F(GlueLoadTest, RefusesALastRowThatIsCutOff) {
+  const auto path =
+      dir_.write("RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n3\ta\tb\tentailment\n4\tc\td");
+  EXPECT_EQ(error("glue/rte", "dev"),
+            path.string() + ":3: 3 columns; expected 4 separated by tabs");
+}
+
+TEST_F(GlueLoadTest, HasNoTrainingSplitOfTheDiagnosticSet) {
+  EXPECT_EQ(error("glue/ax", "train"), "glue/ax has no train split; expected dev or test");
+  const auto path = dir_.write("AX/diagnostic-full.tsv", "index\tsentence1\tsentence2\n");
+  EXPECT_EQ(error("glue/ax", "dev"),
+            path.string() +
+                ":1: the header has no column \"Label\"; expected the official dev file of "
+                "glue/ax (AX)");
 }
 
 TEST_F(GlueLoadTest, NamesTheFilesLookedFor) {
@@ -195,9 +234,9 @@ TEST_F(GlueLoadTest, RefusesAWrongNumberOfColumns) {
 
 TEST_F(GlueLoadTest, RefusesAnUnknownLabel) {
   const auto path =
-      dir_.write("MNLI/dev_matched.tsv", "sentence1\tsentence2\tgold_label\na\tb\t-\n");
+      dir_.write("MNLI/dev_matched.tsv", "sentence1\tsentence2\tgold_label\na\tb\tyes\n");
   EXPECT_EQ(error("glue/mnli", "dev"),
-            path.string() + ":2: label \"-\"; expected entailment or neutral or contradiction");
+            path.string() + ":2: label \"yes\"; expected entailment or neutral or contradiction");
   const auto scores =
       dir_.write("STS-B/dev.tsv", "sentence1\tsentence2\tscore\na\tb\t2.0\na\tb\t5.1\n");
   EXPECT_EQ(error("glue/stsb", "dev"),
@@ -269,10 +308,12 @@ TEST(GlueRealFiles, EverySplitOfEveryTaskLoads) {
   for (const auto& name : task_names()) {
     if (!name.starts_with("glue/")) continue;
     for (const std::string split : {"train", "dev", "test"}) {
+      if (name == "glue/ax") continue;  // not among the samples
       SCOPED_TRACE(name + " " + split);
       const auto examples = find_task(name).load(root, split);
       ASSERT_FALSE(examples.empty());
-      EXPECT_EQ(examples[0].target.empty(), split == "test");
+      const bool says_no = name == "glue/wnli" && split == "dev";  // no target either
+      EXPECT_EQ(examples[0].target.empty(), split == "test" || says_no);
       EXPECT_EQ(examples[0].references.empty(), split == "test");
     }
   }

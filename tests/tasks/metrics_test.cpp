@@ -45,6 +45,43 @@ TEST(F1, IsZeroWithoutAnyPositive) {
   EXPECT_EQ(f1({}, {}, "yes"), 0.0);
 }
 
+TEST(F1Macro, IsTheMeanOverTheLabels) {
+  // a: TP 2, FP 1, FN 0: 4/5; b: TP 1, FP 0, FN 1: 2/3; c: TP 1: 1
+  EXPECT_NEAR(f1_macro({"a", "a", "a", "b", "c"}, {"a", "a", "b", "b", "c"}, {"a", "b", "c"}),
+              100.0 * (4.0 / 5 + 2.0 / 3 + 1) / 3, 1e-9);
+}
+
+TEST(F1Macro, CountsALabelThatNobodyHas) {
+  // a: 1, b: 1, c: 0; as scikit-learn with labels = [a, b, c]
+  EXPECT_NEAR(f1_macro({"a", "b"}, {"a", "b"}, {"a", "b", "c"}), 100.0 * 2 / 3, 1e-9);
+  EXPECT_EQ(f1_macro({}, {}, {"a", "b"}), 0.0);
+}
+
+TEST(F1Macro, TakesAnInvalidPredictionAsAFalseNegativeAlone) {
+  // a: TP 1, FN 1: 2/3; b: TP 1: 1. Were "" a false positive, too, one of them would be less.
+  EXPECT_NEAR(f1_macro({"a", "", "b"}, {"a", "a", "b"}, {"a", "b"}), 100.0 * (2.0 / 3 + 1) / 2,
+              1e-9);
+}
+
+TEST(GroupExactMatch, WantsEveryAnswerOfAGroupRight) {
+  // x: both right; y: one of two; z: right. The members of a group need not stand together.
+  EXPECT_NEAR(group_exact_match({"1", "0", "1", "0", "1"}, {"1", "0", "1", "1", "1"},
+                                {"x", "y", "x", "y", "z"}),
+              100.0 * 2 / 3, 1e-9);
+  EXPECT_EQ(group_exact_match({"", "1"}, {"0", "1"}, {"x", "x"}), 0.0);
+  EXPECT_TRUE(std::isnan(group_exact_match({}, {}, {})));
+  EXPECT_THROW(group_exact_match({"1"}, {"1"}, {}), std::invalid_argument);
+}
+
+TEST(GroupAgreement, CountsPairsThatAreJudgedAlike) {
+  // x: alike; y: not; z: alike, though neither says anything that counts
+  EXPECT_NEAR(group_agreement({"e", "e", "e", "n", "", ""}, {"x", "x", "y", "y", "z", "z"}),
+              100.0 / 3, 1e-9);
+  EXPECT_EQ(group_agreement({"", "e"}, {"x", "x"}), 0.0);
+  EXPECT_EQ(group_agreement({"e", ""}, {"x", "x"}), 0.0);
+  EXPECT_TRUE(std::isnan(group_agreement({}, {})));
+}
+
 TEST(Matthews, OfTwoClassesIsPhi) {
   // TP 2, FP 1, FN 1, TN 0: (2·0 − 1·1) / √(3·3·1·1)
   EXPECT_NEAR(matthews_correlation({"1", "0", "1", "1"}, {"1", "1", "1", "0"}), -100.0 / 3, 1e-9);

@@ -10,9 +10,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(Registry, ListsEveryTask) {
-  EXPECT_THAT(task_names(), ElementsAre("glue/cola", "glue/sst2", "glue/mrpc", "glue/stsb",
-                                        "glue/qqp", "glue/mnli", "glue/mnli_mismatched",
-                                        "glue/qnli", "glue/rte", "glue/wnli", "squad"));
+  EXPECT_THAT(task_names(),
+              ElementsAre("glue/cola", "glue/sst2", "glue/mrpc", "glue/stsb", "glue/qqp",
+                          "glue/mnli", "glue/mnli_mismatched", "glue/qnli", "glue/rte", "glue/wnli",
+                          "glue/ax", "superglue/boolq", "superglue/cb", "superglue/copa",
+                          "superglue/rte", "superglue/wic", "superglue/axb", "superglue/axg",
+                          "superglue/multirc", "superglue/record", "superglue/wsc",  //
+                          "squad", "triviaqa"));
 }
 
 TEST(Registry, EveryTaskIsComplete) {

@@ -1,5 +1,8 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "altup/tasks/task.h"
 #include "altup/util/files.h"
 #include "tests/support/paths.h"
@@ -76,15 +79,57 @@ TEST_F(SquadTest, TakesATestFileWithoutAnswers) {
 TEST_F(SquadTest, SaysWhereTheJsonIsBroken) {
   EXPECT_EQ(load_error("{\"data\": [\n  {\"title\": \"x\",\n  }\n]}").substr(0, 27),
             ":3: broken JSON at byte 31;");
-  EXPECT_EQ(load_error("{\"data\": [\n\n").substr(0, 15), ":3: broken JSON");
+}
+
+TEST_F(SquadTest, SaysWhereAFileIsCutOff) {
+  const std::string whole = kFile;
+  const auto lines = [&](size_t bytes) {
+    return std::count(whole.begin(), whole.begin() + static_cast<int64_t>(bytes), '\n') + 1;
+  };
+  for (const size_t bytes : {size_t{1}, size_t{40}, whole.size() / 2, whole.size() - 1}) {
+    EXPECT_EQ(load_error(whole.substr(0, bytes)),
+              ":" + std::to_string(lines(bytes)) +
+                  ": the JSON is cut off at the end of the file (byte " + std::to_string(bytes) +
+                  "); expected one whole JSON object");
+  }
+  EXPECT_EQ(
+      load_error(""),
+      ":1: the JSON is cut off at the end of the file (byte 0); expected one whole JSON object");
+}
+
+TEST_F(SquadTest, SaysWhichByteIsNoUtf8) {
+  std::string bytes = kFile;
+  bytes.replace(bytes.find("Who  paid?"), 3, "W\xE9o");
+  EXPECT_EQ(load_error(bytes), ":3: byte " + std::to_string(bytes.find('\xE9') + 1) +
+                                   " is not valid UTF-8; expected UTF-8 text");
+}
+
+TEST_F(SquadTest, TakesAByteOrderMarkAndCarriageReturns) {
+  std::string bytes = "\xEF\xBB\xBF";
+  for (const char c : std::string(kFile)) bytes += c == '\n' ? "\r\n" : std::string(1, c);
+  const auto plain = load(kFile);
+  const auto other = load(bytes);
+  ASSERT_EQ(other.size(), plain.size());
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(other[i].input, plain[i].input);
+}
+
+TEST_F(SquadTest, RefusesTheSecondVersion) {
+  EXPECT_EQ(
+      load_error(R"({"version": "v2.0", "data": [{"paragraphs": [{"context": "c", "qas": [
+      {"id": "q", "question": "Q?", "answers": [],
+       "is_impossible": true}]}]}]})"),
+      ":3: \"is_impossible\" makes this a file of SQuAD v2.0, whose unanswerable questions have "
+      "another scorer; expected SQuAD v1.1");
 }
 
 TEST_F(SquadTest, SaysWhatTheLayoutLacks) {
-  EXPECT_EQ(load_error("[]"), ": the file has no \"data\"; expected the layout of SQuAD v1.1");
+  EXPECT_EQ(load_error("[]"), ":1: the file has no \"data\"; expected the layout of SQuAD v1.1");
   EXPECT_EQ(load_error(R"({"data": [{"paragraphs": [{"context": 5, "qas": []}]}]})"),
-            ": data[0].paragraphs[0].context is not a string; expected the layout of SQuAD v1.1");
-  EXPECT_EQ(load_error(R"({"data": [{"paragraphs": {}}]})"),
-            ": data[0].paragraphs is not a list; expected the layout of SQuAD v1.1");
+            ":1: data[0].paragraphs[0].context is not a string; expected the layout of SQuAD v1.1");
+  EXPECT_EQ(load_error("{\"data\": [\n{\"paragraphs\": []},\n{\"paragraphs\":\n{}}]}"),
+            ":4: data[1].paragraphs is not a list; expected the layout of SQuAD v1.1");
+  EXPECT_EQ(load_error("{\"data\": [\n{\"paragraphs\": []},\n7\n]}"),
+            ":3: data[1] has no \"paragraphs\"; expected the layout of SQuAD v1.1");
   EXPECT_EQ(load_error(R"({"data": []})"), ": has no questions; expected at least one");
 }
 
@@ -92,10 +137,10 @@ TEST_F(SquadTest, RefusesDoubledIdsAndMissingAnswers) {
   EXPECT_EQ(load_error(R"({"data": [{"paragraphs": [{"context": "c", "qas": [
       {"id": "q", "question": "Q?", "answers": [{"text": "c"}]},
       {"id": "q", "question": "R?", "answers": [{"text": "c"}]}]}]}]})"),
-            ": question id \"q\" is there twice; expected each id once");
+            ":3: question id \"q\" is there twice; expected each id once");
   EXPECT_EQ(load_error(R"({"data": [{"paragraphs": [{"context": "c", "qas": [
       {"id": "q", "question": "Q?", "answers": []}]}]}]})"),
-            ": question \"q\" has no answers; expected at least one in a dev file (only the test "
+            ":2: question \"q\" has no answers; expected at least one in a dev file (only the test "
             "split may have none)");
 }
 
@@ -124,18 +169,60 @@ TEST_F(SquadTest, PredictionsGoToTheOfficialLayoutAndBack) {
   EXPECT_EQ(task_.read_predictions(path, examples), predictions);
 }
 
-TEST_F(SquadTest, RefusesMissingUnknownAndDoubledIds) {
-  EXPECT_EQ(read_error("{\"q1\": \"a\"}"),
-            ": no prediction for id \"q2\"; expected one for each of the 2 examples");
-  EXPECT_EQ(read_error("{\n\"q1\": \"q3\",\n\"q2\": \"b\",\n\"q3\": \"c\"}"),
-            ":4: id \"q3\" is not in the data; expected the ids of its 2 examples");
-  EXPECT_EQ(read_error("{\n\"q1\": \"a\",\n\"q1\": \"b\",\n\"q2\": \"c\"}"),
+// What `run` logs.
+std::string logged(const std::function<void()>& run) {
+  ::testing::internal::CaptureStderr();
+  run();
+  return ::testing::internal::GetCapturedStderr();
+}
+
+TEST_F(SquadTest, MissingAnswersCountAsWrongAndUnknownOnesAsNothing) {
+  const auto examples = load(kFile);
+  const auto path = dir_.write("p.json", R"({"q2": "1000", "q3": "c", "q4": "d", "q5": "e"})");
+  Metrics metrics;
+  const std::string log =
+      logged([&] { metrics = task_.score(task_.read_predictions(path, examples), examples); });
+  EXPECT_EQ(metrics, (Metrics{{"exact_match", 50.0}, {"f1", 50.0}}));  // q2 of two
+  EXPECT_THAT(log, HasSubstr("p.json: no prediction for 1 of 2 examples; each counts as wrong\n"));
+  EXPECT_THAT(log, HasSubstr("p.json: left out 3 predictions whose id is not in the data\n"));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 2);
+}
+
+TEST_F(SquadTest, AMissingAnswerIsNotTheEmptyOne) {
+  // The normaliser leaves nothing of "The": the empty answer is right, no answer is wrong.
+  const auto examples = load(R"({"data": [{"paragraphs": [{"context": "The The", "qas": [
+      {"id": "q1", "question": "Q?", "answers": [{"text": "The"}]},
+      {"id": "q2", "question": "Q?", "answers": [{"text": "The"}]}]}]}]})");
+  const auto exact_match = [&](const std::string& predictions) {
+    double percent = 0.0;
+    logged([&] {
+      const auto read = task_.read_predictions(dir_.write("p.json", predictions), examples);
+      percent = task_.score(read, examples).at("exact_match");
+    });
+    return percent;
+  };
+  EXPECT_EQ(exact_match(R"({"q1": "", "q2": ""})"), 100.0);
+  EXPECT_EQ(exact_match(R"({"q1": ""})"), 50.0);
+}
+
+TEST_F(SquadTest, RefusesDoubledIdsAndTheWrongFile) {
+  EXPECT_EQ(read_error("{\n\"q1\": \"q1\",\n\"q1\": \"b\",\n\"q2\": \"c\"}"),
             ":3: id \"q1\" is there twice; expected one prediction for each example");
+  EXPECT_EQ(read_error("{\n\"q9\": \"q1\",\n\"q\\u0039\": \"b\",\n\"q2\": \"c\"}"),
+            ":3: id \"q9\" is there twice; expected one prediction for each example");
+  EXPECT_EQ(read_error("{\"a\": \"q1\", \"b\": \"q2\"}"),
+            ": has 2 predictions, none of them for the data; expected ids such as \"q1\"");
+  EXPECT_EQ(read_error("{}"),
+            ": has 0 predictions, none of them for the data; expected ids such as \"q1\"");
 }
 
 TEST_F(SquadTest, RefusesPredictionsOfAnotherLayout) {
   EXPECT_EQ(read_error("[\"a\"]").substr(0, 29), ":1: is not a JSON object; exp");
   EXPECT_EQ(read_error("{\"q1\": \"a\",\n\"q2\": {\"q1\": 2}}"),
+            ":2: the answer of \"q2\" is not a string; expected a text");
+  EXPECT_EQ(read_error("{\"q1\": \"a\",\n\"q2\": null\n}"),
+            ":2: the answer of \"q2\" is not a string; expected a text");
+  EXPECT_EQ(read_error("{\"q1\": \"a\",\n\"q2\": [\"a\"]}"),
             ":2: the answer of \"q2\" is not a string; expected a text");
   EXPECT_EQ(read_error("{\"q1\": \"a\",\n\"q2\"}").substr(0, 15), ":2: broken JSON");
 }
