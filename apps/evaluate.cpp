@@ -38,7 +38,8 @@ int evaluate(const Options& options, const Command& command) {
   const TextGenerationConfig decoding{
       .batch_size = options.batch_size,
       .input_length = options.input_length > 0 ? options.input_length : task.input_length,
-      .max_new_tokens = options.max_new_tokens > 0 ? options.max_new_tokens : task.target_length,
+      .decoding = {.max_new_tokens =
+                       options.max_new_tokens > 0 ? options.max_new_tokens : task.target_length},
       .precision = resolve_precision(loaded.config.train.precision, default_device())};
   const auto result = evaluate_task(loaded.model, *loaded.tokenizer, task, examples, decoding);
   if (!options.predictions.empty())

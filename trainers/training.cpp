@@ -166,7 +166,7 @@ TrainingResult finetune(const RunConfig& config, const std::filesystem::path& ou
   const TextGenerationConfig decoding{
       .batch_size = 64,
       .input_length = config.task.input_length,
-      .max_new_tokens = config.task.target_length,
+      .decoding = {.max_new_tokens = config.task.target_length},
       .precision = resolve_precision(config.train.precision, default_device())};
   run.evaluate = [&run, &task, held_out, decoding] {
     const auto result = evaluate_task(run.model, *run.tokenizer, task, held_out, decoding);
