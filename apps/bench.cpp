@@ -3,9 +3,9 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "altup/util/error.h"
 #include "altup/util/logging.h"
 #include "apps/command.h"
+#include "apps/decoding_options.h"
 #include "trainers/bench.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/runtime.h"
@@ -17,10 +17,8 @@ struct Options {
   RunOptions run;
   std::string checkpoint;
   int64_t steps = 5;
-  int64_t batch_size = 8;
-  int64_t beams = 1;
-  int64_t input_length = 128;
-  int64_t max_new_tokens = 64;
+  GenerateBenchConfig generation;
+  std::string precision;
 };
 
 int ops(const Options& options, const Command& command) {
@@ -63,21 +61,26 @@ int step(const Options& options, const Command& command) {
 }
 
 int generate(const Options& options, const Command& command) {
-  if (options.beams != 1)
-    throw UserError("--beams: beam search is still to come; expected 1 (greedy)");
   auto loaded = load_model(options.checkpoint, default_device());
-  const auto precision = resolve_precision(loaded.config.train.precision, default_device());
-  const auto result = bench_generate(loaded.model, options.batch_size, options.input_length,
-                                     options.max_new_tokens, precision, options.steps);
+  auto config = options.generation;
+  config.repeats = options.steps;
+  config.precision = decoding_precision(options.precision, loaded.config);
+  const auto result = bench_generate(loaded.model, config);
   const auto tokens = static_cast<double>(result.tokens);
-  write_json(command,
-             {{"tokens_per_second", tokens / result.cached.median},
-              {"uncached_tokens_per_second", tokens / result.uncached.median},
-              {"ratio", result.uncached.median / result.cached.median},
-              {"batch", options.batch_size},
-              {"beams", options.beams},
-              {"precision", enum_name(precision)}},
-             /*default_stdout=*/true);
+  nlohmann::json figures = {{"tokens_per_second", tokens / result.cached.median},
+                            {"seconds", result.cached.median},
+                            {"seconds_min", result.cached.minimum},
+                            {"tokens", result.tokens},
+                            {"batch", config.batch_size},
+                            {"beams", config.beams},
+                            {"input_length", config.input_length},
+                            {"max_new_tokens", config.new_tokens},
+                            {"precision", enum_name(config.precision)}};
+  if (result.uncached.median > 0) {
+    figures["uncached_tokens_per_second"] = tokens / result.uncached.median;
+    figures["ratio"] = result.uncached.median / result.cached.median;
+  }
+  write_json(command, figures, /*default_stdout=*/true);
   return 0;
 }
 
@@ -117,10 +120,14 @@ void add_bench(CLI::App& app, Command& command) {
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
   };
-  add_count("--batch-size", options->batch_size, "Inputs decoded together");
-  add_count("--beams", options->beams, "Beams");
-  add_count("--input-length", options->input_length, "Tokens of an input");
-  add_count("--max-new-tokens", options->max_new_tokens, "Tokens of an output");
+  auto& generation = options->generation;
+  add_count("--batch-size", generation.batch_size, "Inputs decoded together");
+  add_count("--beams", generation.beams, "Beams; 1: greedy");
+  add_count("--input-length", generation.input_length, "Tokens of an input");
+  add_count("--max-new-tokens", generation.new_tokens, "Tokens of an output");
+  generate_command->add_flag("!--no-uncached", generation.uncached,
+                             "Leave out the reference, decoding without the cache");
+  add_precision_option(*generate_command, options->precision);
   add_steps(generate_command);
   generate_command->callback([options, &command] {
     command.action = [options, &command] { return generate(*options, command); };

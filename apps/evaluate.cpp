@@ -5,6 +5,7 @@
 #include "altup/util/error.h"
 #include "altup/util/files.h"
 #include "altup/util/logging.h"
+#include "apps/decoding_options.h"
 #include "apps/task_command.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/evaluator.h"
@@ -20,9 +21,8 @@ struct Options {
   int64_t batch_size = 32;
   int64_t max_examples = 0;
   int64_t input_length = 0;
-  int64_t max_new_tokens = 0;
-  int64_t beams = 1;
-  double length_penalty = 1.0;
+  GenerationConfig decoding;
+  std::string precision;
 };
 
 // Asked before the work: a file for one task, a folder for several.
@@ -47,15 +47,12 @@ std::vector<TaskExample> load(const Options& options, const Task& task) {
 
 nlohmann::json evaluate_one(const Options& options, LoadedModel& loaded, const Task& task,
                             const std::vector<TaskExample>& examples, size_t num_tasks) {
-  const GenerationConfig decoding{
-      .max_new_tokens = options.max_new_tokens > 0 ? options.max_new_tokens : task.target_length,
-      .beams = options.beams,
-      .length_penalty = options.length_penalty};
-  const TextGenerationConfig config{
+  TextGenerationConfig config{
       .batch_size = options.batch_size,
       .input_length = options.input_length > 0 ? options.input_length : task.input_length,
-      .decoding = decoding,
-      .precision = resolve_precision(loaded.config.train.precision, default_device())};
+      .decoding = options.decoding,
+      .precision = decoding_precision(options.precision, loaded.config)};
+  if (config.decoding.max_new_tokens == 0) config.decoding.max_new_tokens = task.target_length;
   const auto result = evaluate_task(loaded.model, *loaded.tokenizer, task, examples, config);
   if (!options.predictions.empty()) {
     task.write_predictions(predictions_path(options.predictions, task, num_tasks),
@@ -118,15 +115,11 @@ void add_evaluate(CLI::App& app, Command& command) {
       ->check(CLI::NonNegativeNumber);
   sub->add_option("--input-length", options->input_length, "Longest input, tokens (0: the task's)")
       ->check(CLI::NonNegativeNumber);
-  sub->add_option("--max-new-tokens", options->max_new_tokens,
+  sub->add_option("--max-new-tokens", options->decoding.max_new_tokens,
                   "Longest answer, tokens (0: the task's)")
       ->check(CLI::NonNegativeNumber);
-  sub->add_option("--beams", options->beams, "Beams (1: greedy)")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  sub->add_option("--length-penalty", options->length_penalty,
-                  "With beams: a score is the log-probability over length to this power")
-      ->capture_default_str();
+  add_beam_options(*sub, options->decoding);
+  add_precision_option(*sub, options->precision);
   sub->callback([options, &command] {
     command.action = [options, &command] { return evaluate(*options, command); };
   });

@@ -1,13 +1,14 @@
-// altup generate: text in, text out, a line for a line.
+// altup generate: text in, text out, a line for a line, plain or JSON; or as it is made.
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "altup/data/reader.h"
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
 #include "apps/command.h"
+#include "apps/decoding_options.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/text_generation.h"
+#include "trainers/text_inputs.h"
 
 namespace altup {
 namespace {
@@ -15,59 +16,84 @@ namespace {
 struct Options {
   std::string checkpoint;
   std::string input;
-  int64_t max_new_tokens = 128;
-  int64_t beams = 1;
-  int64_t batch_size = 16;
-  int64_t input_length = 512;
+  bool json_lines = false;
+  bool stream = false;
+  std::string precision;
+  TextGenerationConfig config{.decoding = {.max_new_tokens = 128}};
 };
 
-std::vector<std::string> read_lines(const std::string& path) {
-  std::vector<std::string> lines;
-  std::string line;
-  if (!path.empty()) {
-    for (LineReader file(path); file.next(line);) lines.push_back(line);
-    return lines;
+void check(const Options& options) {
+  options.config.decoding.validate();
+  if (options.stream && options.json_lines)
+    throw UserError("--stream prints text and --jsonl objects; expected one of them");
+  if (options.stream && options.config.decoding.beams > 1) {
+    throw UserError("--stream: beam search knows its output at the end only; expected --beams 1");
   }
-  while (std::getline(std::cin, line)) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.push_back(line);
-  }
-  return lines;
 }
 
-// An output is one line, whatever the model wrote.
-std::string one_line(std::string text) {
-  for (char& c : text) {
-    if (c == '\n' || c == '\r') c = ' ';
+// All inputs, then all outputs.
+TextGeneration generate_all(const Options& options, TextInputReader& inputs, LoadedModel& loaded,
+                            const TextGenerationConfig& config, std::ostream& out) {
+  std::vector<TextInput> lines;
+  std::vector<std::string> texts;
+  for (TextInput input; inputs.next(input);) {
+    texts.push_back(input.text);
+    lines.push_back(input);
   }
-  return text;
+  auto result = generate_texts(loaded.model, *loaded.tokenizer, texts, config);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (options.json_lines) {
+      out << output_line(lines[i], result.hypotheses[i], config.decoding.beams > 1) << "\n";
+    } else {
+      for (const auto& output : result.hypotheses[i]) out << in_one_line(output.text) << "\n";
+    }
+  }
+  return result;
+}
+
+// Each input answered before the next is read.
+TextGeneration stream_all(TextInputReader& inputs, LoadedModel& loaded,
+                          const TextGenerationConfig& config, std::ostream& out) {
+  const auto print = [&](std::string_view piece) { out << in_one_line(piece) << std::flush; };
+  TextGeneration all;
+  for (TextInput input; inputs.next(input);) {
+    const auto result = stream_text(loaded.model, *loaded.tokenizer, input.text,
+                                    static_cast<int64_t>(all.texts.size()), config, print);
+    out << std::endl;
+    all.texts.push_back(result.texts.front());
+    all.generated_tokens += result.generated_tokens;
+    all.truncated_inputs += result.truncated_inputs;
+    all.truncated_outputs += result.truncated_outputs;
+  }
+  return all;
 }
 
 int generate(const Options& options, const Command& command) {
-  if (options.beams != 1)
-    throw UserError("--beams: beam search is still to come; expected 1 (greedy)");
-  const auto lines = read_lines(options.input);
+  check(options);
+  TextInputReader inputs(options.input, options.json_lines);
   auto loaded = load_model(options.checkpoint, default_device());
-  const TextGenerationConfig config{
-      .batch_size = options.batch_size,
-      .input_length = options.input_length,
-      .max_new_tokens = options.max_new_tokens,
-      .precision = resolve_precision(loaded.config.train.precision, default_device())};
-  const auto result = generate_texts(loaded.model, *loaded.tokenizer, lines, config);
+  auto config = options.config;
+  config.precision = decoding_precision(options.precision, loaded.config);
+  config.decoding.seed =
+      static_cast<uint64_t>(command.seed >= 0 ? command.seed : loaded.config.train.seed);
   std::ostream& out = text_output(command);
-  for (const auto& text : result.texts) out << one_line(text) << "\n";
+  const auto result = options.stream ? stream_all(inputs, loaded, config, out)
+                                     : generate_all(options, inputs, loaded, config, out);
   out.flush();
+  const size_t count = result.texts.size();
   if (result.truncated_outputs > 0) {
-    log_info(result.truncated_outputs, " of ", lines.size(), " outputs were cut at ",
-             options.max_new_tokens, " tokens before eos");
+    log_info(result.truncated_outputs, " of ", count, " outputs (",
+             fixed(100 * result.truncated_share(), 1), " %) were cut at ",
+             config.decoding.max_new_tokens, " tokens before eos");
   }
   if (result.truncated_inputs > 0) {
-    log_warning(result.truncated_inputs, " of ", lines.size(), " inputs were cut to ",
-                options.input_length, " tokens");
+    log_warning(result.truncated_inputs, " of ", count, " inputs were cut to ", config.input_length,
+                " tokens");
   }
-  write_json(command, {{"outputs", lines.size()},
+  write_json(command, {{"outputs", count},
                        {"generated_tokens", result.generated_tokens},
                        {"truncated_outputs", result.truncated_outputs},
+                       {"truncated_share", result.truncated_share()},
                        {"truncated_inputs", result.truncated_inputs}});
   return 0;
 }
@@ -76,27 +102,39 @@ int generate(const Options& options, const Command& command) {
 
 void add_generate(CLI::App& app, Command& command) {
   auto options = std::make_shared<Options>();
+  auto& config = options->config;
   auto* sub = add_command(app, command, "generate",
                           "Text in, text out: one output line for each input line");
   sub->add_option("--checkpoint", options->checkpoint, "Checkpoint or run directory")
       ->required()
       ->type_name("DIR");
   sub->add_option("--input", options->input,
-                  "Text file, plain or gzipped (default: standard input)")
+                  "File of lines, plain or gzipped (default: standard input)")
       ->type_name("FILE");
-  sub->add_option("--max-new-tokens", options->max_new_tokens, "Longest output, tokens")
+  sub->add_flag(
+      "--jsonl", options->json_lines,
+      "A line is an object: in, \"text\" and perhaps \"id\"; out, id, text, tokens, finished");
+  sub->add_flag("--stream", options->stream,
+                "Print each text as it is made, and read the next line after that");
+  sub->add_option("--max-new-tokens", config.decoding.max_new_tokens,
+                  "Longest output, tokens; the share of outputs that it cuts is reported")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  sub->add_option("--beams", options->beams, "Beams")
+  add_beam_options(*sub, config.decoding);
+  sub->add_option("--n-best", config.decoding.n_best,
+                  "Outputs of an input, the best first; a line for each")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  sub->add_option("--batch-size", options->batch_size, "Lines decoded together, at most")
+  add_sampling_options(*sub, config.decoding);
+  add_repetition_options(*sub, config.decoding);
+  sub->add_option("--batch-size", config.batch_size, "Lines decoded together, at most")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  sub->add_option("--input-length", options->input_length,
+  sub->add_option("--input-length", config.input_length,
                   "Longest input, tokens; longer ones are cut")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
+  add_precision_option(*sub, options->precision);
   sub->callback([options, &command] {
     command.action = [options, &command] { return generate(*options, command); };
   });

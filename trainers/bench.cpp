@@ -105,28 +105,31 @@ StepBench bench_step(const RunConfig& config, int64_t steps) {
   return result;
 }
 
-GenerateBench bench_generate(T5& model, int64_t batch_size, int64_t input_length,
-                             int64_t new_tokens, Precision precision, int64_t repeats) {
+GenerateBench bench_generate(T5& model, const GenerateBenchConfig& config) {
   torch::NoGradGuard no_grad;
   model->eval();
   const auto device = model->shared->weight.device();
-  AutocastGuard autocast(precision, device);
-  const auto inputs = torch::randint(3, model->config().vocab_size, {batch_size, input_length},
-                                     torch::TensorOptions().dtype(torch::kInt64).device(device));
+  AutocastGuard autocast(config.precision, device);
+  const auto inputs =
+      torch::randint(3, model->config().vocab_size, {config.batch_size, config.input_length},
+                     torch::TensorOptions().dtype(torch::kInt64).device(device));
   const auto cached = [&] {
-    generate_greedy(model, inputs, {}, {.max_new_tokens = new_tokens, .stop_at_eos = false});
+    generate(model, inputs, {},
+             {.max_new_tokens = config.new_tokens, .stop_at_eos = false, .beams = config.beams});
   };
   const auto uncached = [&] {
     const auto memory = model->encode(inputs, {});
-    auto ids = torch::zeros({batch_size, 1}, inputs.options());
-    for (int64_t i = 0; i < new_tokens; ++i) {
+    auto ids = torch::zeros({config.batch_size, 1}, inputs.options());
+    for (int64_t i = 0; i < config.new_tokens; ++i) {
       const auto decoded = model->decode(ids, memory, {});
       ids = torch::cat({ids, model->logits(decoded.narrow(1, i, 1)).argmax(-1)}, 1);
     }
   };
   GenerateBench result;
-  std::tie(result.cached, result.uncached) = interleave(repeats, cached, uncached);
-  result.tokens = batch_size * new_tokens;
+  const bool both = config.uncached && config.beams == 1;
+  std::tie(result.cached, result.uncached) =
+      interleave(config.repeats, cached, both ? std::function<void()>(uncached) : nullptr);
+  result.tokens = config.batch_size * config.new_tokens;
   return result;
 }
 

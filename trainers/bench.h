@@ -31,15 +31,26 @@ struct StepBench {
 /// Whole training steps (forward, backward, optimiser) on random ids of the config's sizes.
 StepBench bench_step(const RunConfig& config, int64_t steps);
 
-struct GenerateBench {
-  Timing cached;
-  Timing uncached;  ///< without the key-value cache: every token runs over the whole prefix again
-  int64_t tokens = 0;
+struct GenerateBenchConfig {
+  int64_t batch_size = 8;
+  int64_t beams = 1;
+  int64_t input_length = 128;
+  int64_t new_tokens = 64;
+  int64_t repeats = 5;
+  bool uncached = true;  ///< measure the way without the cache too, where there are no beams
+  Precision precision = Precision::kFp32;
 };
 
-/// Greedy decoding of `new_tokens` tokens from random inputs; eos does not stop it.
-GenerateBench bench_generate(T5& model, int64_t batch_size, int64_t input_length,
-                             int64_t new_tokens, Precision precision, int64_t repeats);
+struct GenerateBench {
+  Timing cached;
+  /// Greedy without the key-value cache: every token runs over the whole prefix again. Not measured
+  /// (0) with beams.
+  Timing uncached;
+  int64_t tokens = 0;  ///< of the outputs; those of other beams do not count
+};
+
+/// Decoding of random inputs; eos does not stop it.
+GenerateBench bench_generate(T5& model, const GenerateBenchConfig& config);
 
 struct OpBench {
   std::string name;  ///< as "update forward+backward K=2 fp32 [2, 8, 512, 512]"

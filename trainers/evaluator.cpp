@@ -65,7 +65,7 @@ TaskEvaluation evaluate_task(T5& model, const Tokenizer& tokenizer, const Task& 
   if (labelled) evaluation.metrics = task.score(evaluation.predictions, examples);
   if (evaluation.generation.truncated_outputs > 0) {
     log_info(task.name, ": ", evaluation.generation.truncated_outputs, " of ", examples.size(),
-             " answers were cut at ", config.max_new_tokens, " tokens before eos");
+             " answers were cut at ", config.decoding.max_new_tokens, " tokens before eos");
   }
   if (evaluation.generation.truncated_inputs > 0) {
     log_info(task.name, ": ", evaluation.generation.truncated_inputs, " of ", examples.size(),

@@ -132,7 +132,7 @@ void prepare_task_evaluation(TrainingRun& run) {
   const TextGenerationConfig decoding{
       .batch_size = 64,
       .input_length = config.input_length,
-      .max_new_tokens = config.target_length,
+      .decoding = {.max_new_tokens = config.target_length},
       .precision = resolve_precision(run.config.train.precision, default_device())};
   run.evaluate = [&run, all = std::move(all), decoding] {
     std::vector<MetricRecord> records;

@@ -3,10 +3,70 @@
 #include <algorithm>
 #include <numeric>
 
-#include "altup/models/generation.h"
 #include "trainers/batch_tensors.h"
+#include "trainers/text_stream.h"
 
 namespace altup {
+namespace {
+
+// Where each of `count` inputs is in the result, and what it says.
+struct Encoded {
+  std::vector<Example> inputs;
+  int64_t truncated = 0;
+};
+
+Encoded encode_all(const Tokenizer& tokenizer, const std::vector<std::string>& texts,
+                   int64_t length) {
+  Encoded encoded;
+  for (const auto& text : texts) {
+    bool truncated = false;
+    encoded.inputs.push_back({encode_with_eos(tokenizer, text, length, &truncated), {}});
+    if (truncated) ++encoded.truncated;
+  }
+  return encoded;
+}
+
+GenerationConfig decoding_of(const TextGenerationConfig& config, const Tokenizer& tokenizer) {
+  auto decoding = config.decoding;
+  decoding.valid_vocab = tokenizer.vocab_size();
+  decoding.validate();
+  return decoding;
+}
+
+// One batch through the model. `numbers` are the inputs' places in the result.
+Generation run_batch(T5& model, const std::vector<Example>& inputs,
+                     const std::vector<int64_t>& numbers, const GenerationConfig& decoding,
+                     const TokenWatch& watch = {}) {
+  const auto device = model->shared->weight.device();
+  const Batch batch = collate(inputs);
+  const auto ids = torch::tensor(batch.input_ids, torch::kInt64)
+                       .view({batch.size, batch.input_length})
+                       .to(device);
+  const auto mask = length_mask(batch.input_lengths, batch.input_length, device);
+  return generate(model, ids, mask, decoding, numbers, watch);
+}
+
+void add_outputs(const Generation& generation, const std::vector<int64_t>& numbers,
+                 const Tokenizer& tokenizer, TextGeneration& result) {
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const auto at = static_cast<size_t>(numbers[i]);
+    for (const auto& output : generation.outputs[i]) {
+      TextHypothesis hypothesis{.text = {},
+                                .ids = {output.ids.begin(), output.ids.end()},
+                                .score = output.score,
+                                .finished = output.finished};
+      hypothesis.text = tokenizer.decode(hypothesis.ids);
+      result.hypotheses[at].push_back(std::move(hypothesis));
+    }
+    const auto& best = result.hypotheses[at].front();
+    result.texts[at] = best.text;
+    result.generated_tokens += static_cast<int64_t>(best.ids.size());
+  }
+  result.truncated_outputs += generation.truncated;
+  ++result.batches;
+}
+
+}  // namespace
 
 std::vector<int32_t> encode_with_eos(const Tokenizer& tokenizer, const std::string& text,
                                      int64_t length, bool* truncated) {
@@ -21,50 +81,57 @@ std::vector<int32_t> encode_with_eos(const Tokenizer& tokenizer, const std::stri
 TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
                               const std::vector<std::string>& inputs,
                               const TextGenerationConfig& config) {
-  const auto device = model->shared->weight.device();
+  const auto decoding = decoding_of(config, tokenizer);
+  const auto encoded = encode_all(tokenizer, inputs, config.input_length);
   TextGeneration result;
   result.texts.resize(inputs.size());
-  std::vector<Example> encoded(inputs.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    bool truncated = false;
-    encoded[i].inputs = encode_with_eos(tokenizer, inputs[i], config.input_length, &truncated);
-    if (truncated) ++result.truncated_inputs;
-  }
+  result.hypotheses.resize(inputs.size());
+  result.truncated_inputs = encoded.truncated;
   // Inputs of like length share a batch, so that little of it is padding. The longest go first:
   // what does not fit into memory fails at once, not at the end.
-  std::vector<size_t> order(inputs.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return encoded[a].inputs.size() > encoded[b].inputs.size();
-  });
+  std::vector<int64_t> order(inputs.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto tokens = [&](int64_t i) {
+    return encoded.inputs[static_cast<size_t>(i)].inputs.size();
+  };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return tokens(a) > tokens(b); });
 
-  const GenerationConfig decoding{.max_new_tokens = config.max_new_tokens,
-                                  .valid_vocab = tokenizer.vocab_size()};
-  AutocastGuard autocast(config.precision, device);
-  for (size_t first = 0, end = 0; first < order.size(); first = end) {
+  AutocastGuard autocast(config.precision, model->shared->weight.device());
+  for (size_t first = 0; first < order.size();) {
     if (stop_requested()) {
       result.complete = false;
       break;
     }
-    const auto longest = static_cast<int64_t>(encoded[order[first]].inputs.size());
+    const auto longest = static_cast<int64_t>(tokens(order[first]));
     const int64_t room = std::clamp<int64_t>(config.batch_tokens / longest, 1, config.batch_size);
-    end = std::min(order.size(), first + static_cast<size_t>(room));
+    const size_t end = std::min(order.size(), first + static_cast<size_t>(room));
+    std::vector<int64_t> numbers;
     std::vector<Example> examples;
-    for (size_t i = first; i < end; ++i) examples.push_back(encoded[order[i]]);
-    const Batch batch = collate(examples);
-    const auto ids = torch::tensor(batch.input_ids, torch::kInt64)
-                         .view({batch.size, batch.input_length})
-                         .to(device);
-    const auto mask = length_mask(batch.input_lengths, batch.input_length, device);
-    const auto generation = generate_greedy(model, ids, mask, decoding);
-    for (size_t i = first; i < end; ++i) {
-      const auto& row = generation.ids[i - first];
-      const std::vector<int32_t> narrow(row.begin(), row.end());
-      result.texts[order[i]] = tokenizer.decode(narrow);
-      result.generated_tokens += static_cast<int64_t>(row.size());
+    for (; first < end; ++first) {
+      numbers.push_back(order[first]);
+      examples.push_back(encoded.inputs[static_cast<size_t>(order[first])]);
     }
-    result.truncated_outputs += generation.truncated;
+    add_outputs(run_batch(model, examples, numbers, decoding), numbers, tokenizer, result);
   }
+  return result;
+}
+
+TextGeneration stream_text(T5& model, const Tokenizer& tokenizer, const std::string& input,
+                           int64_t example, const TextGenerationConfig& config,
+                           const std::function<void(std::string_view)>& print) {
+  const auto encoded = encode_all(tokenizer, {input}, config.input_length);
+  TextGeneration result;
+  result.texts.resize(1);
+  result.hypotheses.resize(1);
+  result.truncated_inputs = encoded.truncated;
+  AutocastGuard autocast(config.precision, model->shared->weight.device());
+  TextStream stream(tokenizer);
+  const auto watch = [&](int64_t id) { print(stream.add(static_cast<int32_t>(id))); };
+  const auto generation =
+      run_batch(model, encoded.inputs, {example}, decoding_of(config, tokenizer), watch);
+  print(stream.finish());
+  add_outputs(generation, {0}, tokenizer, result);
   return result;
 }
 

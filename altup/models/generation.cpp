@@ -1,53 +1,77 @@
 #include "altup/models/generation.h"
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
 #include "altup/models/evaluation_mode.h"
+#include "altup/models/generation_steps.h"
+#include "altup/util/error.h"
+#include "altup/util/text.h"
 
 namespace altup {
 namespace {
 
-constexpr int64_t kPad = 0;
-constexpr int64_t kEos = 1;
+void require(bool holds, const std::string& message) {
+  if (!holds) throw UserError(message);
+}
 
 }  // namespace
 
-Generation generate_greedy(T5& model, const torch::Tensor& input_ids,
-                           const torch::Tensor& input_mask, const GenerationConfig& config) {
-  TORCH_CHECK(config.max_new_tokens >= 1, "max_new_tokens is ", config.max_new_tokens,
-              "; expected at least 1");
+void GenerationConfig::validate() const {
+  require(max_new_tokens >= 1, str("max_new_tokens is ", max_new_tokens, "; expected at least 1"));
+  require(beams >= 1, str("beams is ", beams, "; expected at least 1"));
+  require(n_best >= 1 && n_best <= beams,
+          str("n_best is ", n_best, "; expected 1 to the number of beams, ", beams));
+  require(beams > 1 || length_penalty == 1.0,
+          str("length_penalty is ", length_penalty, "; it needs beams, expected more than 1"));
+  require(beams > 1 || early_stopping == EarlyStopping::kFalse,
+          str("early_stopping is ", enum_name(early_stopping),
+              "; it needs beams, expected more than 1"));
+  require(std::isfinite(length_penalty),
+          str("length_penalty is ", length_penalty, "; expected a finite number"));
+  require(!sample || beams == 1,
+          str("sample is set and beams is ", beams, "; expected one or the other"));
+  require(sample || (temperature == 1.0 && top_k == 0 && top_p == 1.0),
+          "temperature, top_k and top_p are for sampling; expected sample to be set");
+  require(temperature > 0 && std::isfinite(temperature),
+          str("temperature is ", temperature, "; expected more than 0"));
+  require(top_k >= 0, str("top_k is ", top_k, "; expected 0 (all) or more"));
+  require(top_p > 0 && top_p <= 1, str("top_p is ", top_p, "; expected more than 0, at most 1"));
+  require(repetition_penalty > 0 && std::isfinite(repetition_penalty),
+          str("repetition_penalty is ", repetition_penalty, "; expected more than 0"));
+  require(no_repeat_ngram_size >= 0,
+          str("no_repeat_ngram_size is ", no_repeat_ngram_size, "; expected 0 (off) or more"));
+}
+
+Generation generate(T5& model, const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                    const GenerationConfig& config, const std::vector<int64_t>& examples,
+                    const TokenWatch& watch) {
+  config.validate();
+  const int64_t inputs = input_ids.size(0);
+  TORCH_CHECK(!watch || (inputs == 1 && config.beams == 1), "tokens can be watched of one input ",
+              "without beams; got ", inputs, " inputs, ", config.beams, " beams");
+  const int64_t vocabulary = model->config().vocab_size;
+  const int64_t valid_vocab =
+      config.valid_vocab > 0 ? std::min(config.valid_vocab, vocabulary) : vocabulary;
+  require(config.beams == 1 || 2 * config.beams <= valid_vocab,
+          str("beams is ", config.beams, "; expected at most half of the vocabulary, ",
+              valid_vocab / 2));
+  std::vector<int64_t> numbers = examples;
+  if (numbers.empty()) {
+    numbers.resize(static_cast<size_t>(inputs));
+    std::iota(numbers.begin(), numbers.end(), 0);
+  }
+  TORCH_CHECK(static_cast<int64_t>(numbers.size()) == inputs, inputs, " inputs have ",
+              numbers.size(), " numbers");
+
   torch::NoGradGuard no_grad;
   EvaluationMode evaluation(*model);
-
-  const int64_t batch = input_ids.size(0);
-  const int64_t vocabulary = model->config().vocab_size;
-  const int64_t valid =
-      config.valid_vocab > 0 ? std::min(config.valid_vocab, vocabulary) : vocabulary;
-  const auto memory = model->encode(input_ids, input_mask);
-  KvCache cache;
-  auto token = torch::full({batch, 1}, kPad, input_ids.options());  // [B, 1]
-  auto finished = torch::zeros({batch, 1}, input_ids.options().dtype(torch::kBool));
-  std::vector<torch::Tensor> produced;  // [B, 1] each, pad after eos
-  for (int64_t i = 0; i < config.max_new_tokens; ++i) {
-    const auto decoded = model->decode(token, memory, input_mask, &cache);      // [B, 1, W]
-    const auto scores = model->logits(decoded).squeeze(1).narrow(1, 0, valid);  // [B, valid]
-    token = scores.argmax(-1, /*keepdim=*/true).masked_fill(finished, kPad);
-    produced.push_back(token);
-    if (!config.stop_at_eos) continue;
-    finished = finished.logical_or(token == kEos);
-    if (finished.all().item<bool>()) break;
-  }
-
-  const auto ids = torch::cat(produced, 1).cpu();  // [B, steps]
-  const auto done = finished.squeeze(1).cpu();
-  const auto rows = ids.accessor<int64_t, 2>();
-  Generation result;
-  for (int64_t b = 0; b < batch; ++b) {
-    std::vector<int64_t> row;
-    for (int64_t i = 0; i < ids.size(1); ++i) {
-      row.push_back(rows[b][i]);
-      if (rows[b][i] == kEos) break;
-    }
-    result.ids.push_back(std::move(row));
-    if (!done[b].item<bool>()) ++result.truncated;
+  DecodingSteps steps(model, input_ids, input_mask);
+  auto result = config.beams > 1 ? generate_beams(steps, config, valid_vocab, inputs)
+                                 : generate_rows(steps, config, valid_vocab, numbers, watch);
+  for (const auto& output : result.outputs) {
+    if (!output.front().finished) ++result.truncated;
   }
   return result;
 }

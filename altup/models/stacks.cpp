@@ -1,5 +1,6 @@
 #include "altup/models/stacks.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "altup/models/block_ends.h"
@@ -33,6 +34,17 @@ std::string layer_name(int64_t index) {
 
 double bias_deviation(const T5Config& config) {
   return 1.0 / std::sqrt(static_cast<double>(config.d_model));
+}
+
+// Bias of the one token that follows the cached ones, [1, H, 1, past + 1]. Made for twice as many
+// tokens as are needed: it depends on distances alone, so that a query further on sees more of it.
+torch::Tensor newest_bias(RelativeBias& relative_bias, KvCache& cache) {
+  const int64_t needed = cache.length() + 1;
+  if (!cache.newest_bias.defined() || cache.newest_bias.size(3) < needed) {
+    const int64_t capacity = std::max<int64_t>(2 * needed, 16);
+    cache.newest_bias = relative_bias(1, capacity, capacity - 1).contiguous();
+  }
+  return cache.newest_bias.narrow(3, cache.newest_bias.size(3) - needed, needed);
 }
 
 // One layer over the state [K, B, T, d]: the layer computes one block, the update moves all of
@@ -105,15 +117,21 @@ torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::T
   const int64_t past = cache == nullptr ? 0 : cache->length();
   if (cache != nullptr) cache->layers.resize(static_cast<size_t>(config_.num_decoder_layers));
 
-  auto self_bias = relative_bias(length, past + length, past);  // [1, H, T, past + T]
-  if (length > 1) {  // a single new token sees all that came before it
+  torch::Tensor self_bias;                // [1, H, T, past + T]
+  if (cache != nullptr && length == 1) {  // a single new token sees all that came before it
+    self_bias = newest_bias(relative_bias, *cache);
+  } else {
+    self_bias = relative_bias(length, past + length, past);
     const auto visible =
         torch::ones({length, past + length}, self_bias.options().dtype(torch::kBool)).tril(past);
     self_bias = self_bias + mask_to_bias(visible, self_bias.scalar_type());
   }
   torch::Tensor memory_bias;  // [B, 1, 1, S]
-  if (memory_mask.defined()) {
+  if (past > 0) {
+    memory_bias = cache->memory_bias;
+  } else if (memory_mask.defined()) {
     memory_bias = mask_to_bias(memory_mask, self_bias.scalar_type()).unsqueeze(1).unsqueeze(1);
+    if (cache != nullptr) cache->memory_bias = memory_bias;
   }
 
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),

@@ -45,7 +45,8 @@ class DecoderImpl : public torch::nn::Module {
   /// embedded [B, T, embedding width], memory [B, S, memory width], memory_mask [B, S] bool or
   /// undefined
   /// -> [B, T, output width]. Position t sees positions up to t. With a cache, `embedded` are the
-  /// tokens that follow the cached ones.
+  /// tokens that follow the cached ones, [B·n, T, …] for n rows an input, and `memory` and
+  /// `memory_mask` are read at the first call only.
   torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& memory,
                         const torch::Tensor& memory_mask, KvCache* cache = nullptr);
 

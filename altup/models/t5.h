@@ -26,7 +26,9 @@ class T5Impl : public torch::nn::Module {
                         const torch::Tensor& decoder_input_ids);
   /// -> [B, S, memory width]
   torch::Tensor encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask);
-  /// -> [B, T, output width]; with a cache the ids are those after the cached ones.
+  /// -> [B, T, output width]; with a cache the ids are those after the cached ones, and `memory` and
+  /// `input_mask` are read at the first call only. Where the cache has been given n rows an input,
+  /// decoder_input_ids is [B·n, T].
   torch::Tensor decode(const torch::Tensor& decoder_input_ids, const torch::Tensor& memory,
                        const torch::Tensor& input_mask, KvCache* cache = nullptr);
   /// [..., output width] -> [..., vocab_size]

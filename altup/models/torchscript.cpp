@@ -122,9 +122,9 @@ CheckBatch make_check_batch(int64_t batch, int64_t input_length, int64_t target_
 // device.
 void check_generated(T5& model, const CheckBatch& batch, const torch::Tensor& written,
                      const GenerationConfig& generation, double tolerance) {
-  const auto expected = generate_greedy(model, batch.input_ids, batch.mask, generation);
+  const auto expected = generate(model, batch.input_ids, batch.mask, generation);
   for (int64_t b = 0; b < written.size(0); ++b) {
-    const auto& row = expected.ids[static_cast<size_t>(b)];
+    const auto& row = expected.outputs[static_cast<size_t>(b)].front().ids;
     for (int64_t i = 0; i < static_cast<int64_t>(row.size()); ++i) {
       const int64_t id = row[static_cast<size_t>(i)];
       const int64_t found = i < written.size(1) ? written[b][i].item<int64_t>() : -1;

@@ -2,26 +2,64 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace altup {
+namespace {
+
+// A buffer like `old` for `rows` rows and `capacity` tokens. [rows, H, capacity, d_kv]
+torch::Tensor new_buffer(const torch::Tensor& old, int64_t rows, int64_t capacity) {
+  return torch::empty({rows, old.size(1), capacity, old.size(3)}, old.options());
+}
+
+int64_t bytes_of(const torch::Tensor& tensor) {
+  return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
+}
+
+}  // namespace
+
 void AttentionCache::append(const torch::Tensor& new_keys, const torch::Tensor& new_values) {
   const int64_t needed = length + new_keys.size(2);
   const int64_t capacity = keys.defined() ? keys.size(2) : 0;
   if (needed > capacity) {  // doubling keeps appending linear in the number of tokens
-    auto sizes = new_keys.sizes().vec();
-    sizes[2] = std::max(needed, std::max<int64_t>(2 * capacity, 16));
-    auto grown_keys = torch::empty(sizes, new_keys.options());
-    auto grown_values = torch::empty(sizes, new_values.options());
-    if (length > 0) {
-      grown_keys.narrow(2, 0, length).copy_(current_keys());
-      grown_values.narrow(2, 0, length).copy_(current_values());
+    const int64_t grown = std::max(needed, std::max<int64_t>(2 * capacity, 16));
+    for (auto [buffer, added] : {std::pair(&keys, &new_keys), std::pair(&values, &new_values)}) {
+      auto larger = new_buffer(*added, added->size(0), grown);
+      if (length > 0) larger.narrow(2, 0, length).copy_(buffer->narrow(2, 0, length));
+      *buffer = larger;
     }
-    keys = grown_keys;
-    values = grown_values;
   }
   keys.narrow(2, length, new_keys.size(2)).copy_(new_keys);
   values.narrow(2, length, new_values.size(2)).copy_(new_values);
   length = needed;
+}
+
+void AttentionCache::select_rows(const torch::Tensor& rows) {
+  for (auto* buffer : {&keys, &values}) {
+    auto selected = new_buffer(*buffer, rows.size(0), buffer->size(2));
+    auto set = selected.narrow(2, 0, length);  // what was not written need not be copied
+    torch::index_select_out(set, buffer->narrow(2, 0, length), 0, rows);
+    *buffer = selected;
+  }
+}
+
+void KvCache::select_rows(const torch::Tensor& rows) {
+  for (auto& layer : layers) layer.self.select_rows(rows);
+}
+
+void KvCache::select_inputs(const torch::Tensor& inputs) {
+  for (auto& layer : layers) layer.cross.select_rows(inputs);
+  if (memory_bias.defined()) memory_bias = memory_bias.index_select(0, inputs);
+}
+
+int64_t KvCache::bytes() const {
+  int64_t sum = 0;
+  for (const auto& layer : layers) {
+    for (const auto* cache : {&layer.self, &layer.cross}) {
+      sum += bytes_of(cache->keys) + bytes_of(cache->values);
+    }
+  }
+  return sum;
 }
 
 torch::Tensor mask_to_bias(const torch::Tensor& mask, torch::ScalarType dtype) {
@@ -66,9 +104,13 @@ torch::Tensor AttentionImpl::self_attention(const torch::Tensor& x, const torch:
 
 torch::Tensor AttentionImpl::cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
                                              const torch::Tensor& bias, AttentionCache* cache) {
-  const auto queries = split_heads(q(x));  // [B, H, T, d_kv]
-  if (cache != nullptr && cache->length > 0) {
-    return attend(queries, cache->current_keys(), cache->current_values(), bias);
+  const bool cached = cache != nullptr && cache->length > 0;
+  const int64_t inputs = cached ? cache->keys.size(0) : memory.size(0);
+  // To cross-attention, which knows no order, the beams of an input are further queries.
+  const auto folded = x.reshape({inputs, -1, x.size(2)});  // [B, n·T, d]
+  const auto queries = split_heads(q(folded));             // [B, H, n·T, d_kv]
+  if (cached) {
+    return attend(queries, cache->current_keys(), cache->current_values(), bias).view(x.sizes());
   }
   const auto keys = split_heads(k(memory));
   const auto values = split_heads(v(memory));
@@ -77,7 +119,7 @@ torch::Tensor AttentionImpl::cross_attention(const torch::Tensor& x, const torch
     cache->values = values.contiguous();
     cache->length = keys.size(2);
   }
-  return attend(queries, keys, values, bias);
+  return attend(queries, keys, values, bias).view(x.sizes());
 }
 
 torch::Tensor AttentionImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys,

@@ -27,6 +27,8 @@ struct AttentionCache {
   int64_t length = 0;
 
   void append(const torch::Tensor& new_keys, const torch::Tensor& new_values);
+  /// Row i becomes what row rows[i] was. rows [N] int64; a row may be left out or occur often.
+  void select_rows(const torch::Tensor& rows);
   torch::Tensor current_keys() const { return keys.narrow(2, 0, length); }  // [B, H, length, d_kv]
   torch::Tensor current_values() const {
     return values.narrow(2, 0, length);
@@ -39,12 +41,22 @@ struct LayerCache {
   AttentionCache cross;
 };
 
-/// Caches of a decoder's layers. Its size does not depend on the number of AltUp blocks.
+/// What a decoder keeps from one token to the next. Keys and values have the width heads · d_kv:
+/// their size does not depend on the number of AltUp blocks. The rows of self-attention are B·n
+/// where the inputs are B: n beams share the cross-attention of their input.
 struct KvCache {
   std::vector<LayerCache> layers;
-  int64_t length() const {
-    return layers.empty() ? 0 : layers.front().self.length;
-  }  ///< tokens decoded so far
+  torch::Tensor memory_bias;  ///< [B, 1, 1, S], or undefined where every token is visible
+  /// Bias of a query on the keys up to its own: the last t columns are that of query t − 1.
+  torch::Tensor newest_bias;  ///< [1, H, 1, capacity]
+
+  /// Tokens decoded so far.
+  int64_t length() const { return layers.empty() ? 0 : layers.front().self.length; }
+  /// Rows of the self-attention by index [N] int64, as beams move and end.
+  void select_rows(const torch::Tensor& rows);
+  /// Inputs by index [N] int64, of whose rows select_rows keeps none.
+  void select_inputs(const torch::Tensor& inputs);
+  int64_t bytes() const;  ///< of the keys and values
 };
 
 /// Bias that hides: 0 where `mask` is true, a number that no softmax survives elsewhere. Finite, so
@@ -65,8 +77,9 @@ class AttentionImpl : public torch::nn::Module {
   torch::Tensor self_attention(const torch::Tensor& x, const torch::Tensor& bias,
                                AttentionCache* cache = nullptr);
 
-  /// x [B, T, d_model] attends to memory [B, S, memory_width]. `bias` [B, 1, 1, S] or undefined.
-  /// With a cache, keys and values are computed at the first call only.
+  /// x [B·n, T, d_model] attends to memory [B, S, memory_width], n rows in turn to the same one.
+  /// `bias` [B, 1, 1, S] or undefined. With a cache, keys and values are computed at the first call
+  /// only, and later ones may leave `memory` undefined.
   torch::Tensor cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
                                 const torch::Tensor& bias, AttentionCache* cache = nullptr);
 

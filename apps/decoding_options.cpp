@@ -1,0 +1,77 @@
+#include "apps/decoding_options.h"
+
+#include "altup/util/field_value.h"
+#include "trainers/runtime.h"
+
+namespace altup {
+namespace {
+
+// An option whose value is a word of the enum.
+template <class E>
+CLI::Option* add_words(CLI::App& command, const std::string& name, E& value,
+                       const std::string& help) {
+  const auto set = [&value, name](const std::string& word) {
+    assign_field(name, Field{name, ""}, word, value);
+  };
+  return command.add_option_function<std::string>(name, set, help)
+      ->type_name(enum_words<E>("|", ""))
+      ->default_str(std::string(enum_name(value)));
+}
+
+}  // namespace
+
+void add_beam_options(CLI::App& command, GenerationConfig& decoding) {
+  command.add_option("--beams", decoding.beams, "Beams of an input; 1: greedy or sampling")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option(
+          "--length-penalty", decoding.length_penalty,
+          "A beam's score is its log-probability / length^PENALTY: above 0 favours long outputs")
+      ->capture_default_str();
+  add_words(command, "--early-stopping", decoding.early_stopping,
+            "When as many outputs as beams have ended: stop where no beam is better at its present "
+            "length (false), stop at once (true), or stop where none can become better (never)");
+}
+
+void add_sampling_options(CLI::App& command, GenerationConfig& decoding) {
+  command.add_flag("--sample", decoding.sample,
+                   "Draw each token; the same --seed gives the same outputs, whatever the batch");
+  command.add_option("--temperature", decoding.temperature, "Divides the logits before the draw")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--top-k", decoding.top_k, "Draw from the K likeliest tokens only (0: from all)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--top-p", decoding.top_p,
+                  "Draw from the fewest tokens whose probabilities reach P")
+      ->capture_default_str();
+}
+
+void add_repetition_options(CLI::App& command, GenerationConfig& decoding) {
+  command
+      .add_option("--repetition-penalty", decoding.repetition_penalty,
+                  "Above 1 makes tokens that the output has already less likely")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--no-repeat-ngram-size", decoding.no_repeat_ngram_size,
+                  "No N tokens occur twice in an output (0: off)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+}
+
+void add_precision_option(CLI::App& command, std::string& precision) {
+  command.add_option("--precision", precision, "Default: the checkpoint's train.precision")
+      ->type_name(enum_words<Precision>("|", ""));
+}
+
+Precision decoding_precision(const std::string& precision, const RunConfig& checkpoint) {
+  Precision wanted = checkpoint.train.precision;
+  if (!precision.empty()) assign_field("--precision", Field{"precision", ""}, precision, wanted);
+  return resolve_precision(wanted, default_device());
+}
+
+}  // namespace altup

@@ -1,0 +1,24 @@
+// The options of decoding, under the names of GenerationConfig, for the commands that decode.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "altup/models/generation.h"
+#include "trainers/run_config.h"
+
+namespace altup {
+
+/// --beams, --length-penalty, --early-stopping
+void add_beam_options(CLI::App& command, GenerationConfig& decoding);
+/// --sample, --temperature, --top-k, --top-p
+void add_sampling_options(CLI::App& command, GenerationConfig& decoding);
+/// --repetition-penalty, --no-repeat-ngram-size
+void add_repetition_options(CLI::App& command, GenerationConfig& decoding);
+
+/// --precision; "" stands for the checkpoint's own.
+void add_precision_option(CLI::App& command, std::string& precision);
+/// What --precision and the checkpoint's train.precision come to on this machine.
+Precision decoding_precision(const std::string& precision, const RunConfig& checkpoint);
+
+}  // namespace altup

@@ -1,0 +1,329 @@
+"""Decoding is transformers' decoding: on the same random weights, greedy and beam search give the same ids and scores,
+whatever the batch, and sampling draws from the same distribution. And what `altup generate` reads, prints and refuses.
+"""
+import io
+import json
+import shutil
+
+import pytest
+from conftest import Altup
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+WORDS = 200  # rows of the embedding; the last ones pad it past pieces and sentinels
+LIMIT = 20
+SMALL = dict(d_model=48, d_kv=16, d_ff=80, num_heads=3, num_layers=2)
+MODELS = {
+    "v1_1": dict(feed_forward_proj="gated-gelu", **SMALL),
+    "v1_0": dict(feed_forward_proj="relu", **SMALL),
+}
+TEXTS = [
+    "The cow met the fox near the old mill on day 3.",
+    "owl",
+    "The hare met the crane near the river on day 12. The hare met the owl near the barn on day 1.",
+    "fox and fox and fox and fox",
+    "",
+    "near the hill",
+]
+# What a run is told, and what transformers is told.
+WAYS = {
+    "greedy": {},
+    "greedy, penalty": dict(repetition_penalty=1.7),
+    "greedy, no trigram twice": dict(no_repeat_ngram_size=3),
+    "greedy, no token twice": dict(no_repeat_ngram_size=1),
+    "2 beams": dict(num_beams=2),
+    "4 beams": dict(num_beams=4, num_return_sequences=4),
+    "4 beams, short": dict(num_beams=4, num_return_sequences=4, length_penalty=0.6),
+    "4 beams, long": dict(num_beams=4, num_return_sequences=2, length_penalty=2.0),
+    "2 beams, long, never": dict(num_beams=2, num_return_sequences=2, length_penalty=2.0, early_stopping="never"),
+    "4 beams, never": dict(num_beams=4, early_stopping="never"),
+    "4 beams, below 0, never": dict(num_beams=4, length_penalty=-1.0, early_stopping="never"),
+    "4 beams, early": dict(num_beams=4, num_return_sequences=4, early_stopping=True),
+    "2 beams, early, short": dict(num_beams=2, length_penalty=0.6, early_stopping=True),
+    "3 beams, no repetitions": dict(
+        num_beams=3, num_return_sequences=3, repetition_penalty=1.3, no_repeat_ngram_size=2
+    ),
+}
+NAMES = {"num_beams": "beams", "num_return_sequences": "n-best"}
+
+
+def random_model(name: str):
+    """Random weights, norms and biases too. The row of eos is enlarged, so that outputs end at different lengths."""
+    torch.manual_seed(5)
+    config = transformers.T5Config(vocab_size=WORDS, decoder_start_token_id=0, **MODELS[name])
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "layer_norm" in key:
+                parameter.uniform_(0.5, 1.5)
+            elif "relative_attention_bias" in key:
+                parameter.normal_()
+            elif "embed" not in key and "shared" not in key:
+                parameter.mul_(2)  # outputs that depend on what was read
+        if name == "v1_1":  # transformers 5 ties the head until it has a weight of its own
+            model.lm_head.weight = torch.nn.Parameter(torch.randn(WORDS, config.d_model) * config.d_model**-0.5)
+            model.config.tie_word_embeddings = False
+            model.config.scale_decoder_outputs = False
+            model.lm_head.weight[1] *= 2.2
+        else:
+            model.shared.weight.mul_(4)
+            model.shared.weight[1] *= 2.2
+    return model
+
+
+class Pair(Altup):
+    """A model of transformers, and the same one imported by the program."""
+
+    def __init__(self, directory, name: str, tokenizer):
+        super().__init__(directory)
+        self.theirs = random_model(name)
+        self.theirs.save_pretrained(directory / "theirs")
+        shutil.copy(tokenizer, directory / "theirs" / "spiece.model")
+        self.succeed("import", "--from", "theirs", "--output", "ours")
+        encoded = self.succeed(
+            "tokenizer", "encode", "--model", "theirs/spiece.model", stdin="".join(f"{text}\n" for text in TEXTS)
+        )
+        self.rows = [json.loads(line) for line in encoded.splitlines()]
+        pieces = json.loads(self.succeed("tokenizer", "encode", "--model", "theirs/spiece.model", stdin="<extra_id_0>"))
+        self.words = pieces[0] + 1  # <extra_id_0> is the last id with a meaning
+
+    def expected(self, texts=range(len(TEXTS)), **options):
+        """[(ids without the leading pad and what is behind eos, score or None)] for each text."""
+        rows = [self.rows[i] for i in texts]
+        width = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        with torch.no_grad():
+            out = self.theirs.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=False,
+                max_new_tokens=LIMIT,
+                suppress_tokens=list(range(self.words, WORDS)),
+                return_dict_in_generate=True,
+                output_scores=True,
+                **options,
+            )
+        sequences = [row[1:] for row in out.sequences.tolist()]
+        sequences = [row[: row.index(1) + 1] if 1 in row else row[:LIMIT] for row in sequences]
+        scores = getattr(out, "sequences_scores", None)
+        scores = [None] * len(sequences) if scores is None else scores.tolist()
+        n = options.get("num_return_sequences", 1)
+        outputs = list(zip(sequences, scores))
+        return [outputs[i * n : (i + 1) * n] for i in range(len(rows))]
+
+    def generate(self, *arguments, texts=TEXTS, **options) -> list[dict]:
+        flags = []
+        for name, value in options.items():
+            value = str(value).lower() if isinstance(value, bool) else value
+            flags += ["--" + NAMES.get(name, name).replace("_", "-"), value]
+        lines = "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts))
+        common = ("--checkpoint", "ours", "--jsonl", "--precision", "fp32", "--max-new-tokens", LIMIT)
+        printed = self.succeed("generate", *common, *flags, *arguments, stdin=lines)
+        answers = [json.loads(line) for line in printed.splitlines()]
+        assert [answer["id"] for answer in answers] == list(range(len(texts)))
+        return answers
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def pair(request, tmp_path_factory, tokenizer_model) -> Pair:
+    return Pair(tmp_path_factory.mktemp(request.param), request.param, tokenizer_model)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory, tokenizer_model) -> Pair:
+    return Pair(tmp_path_factory.mktemp("dense"), "v1_1", tokenizer_model)
+
+
+def outputs_of(answer: dict) -> list[dict]:
+    return answer.get("outputs", [answer])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ids_and_scores_are_those_of_transformers(pair, way):
+    expected = pair.expected(**WAYS[way])
+    found = [outputs_of(answer) for answer in pair.generate(**WAYS[way])]
+    assert [[output["tokens"] for output in outputs] for outputs in found] == [
+        [ids for ids, _ in outputs] for outputs in expected
+    ]
+    for ours, theirs in zip(found, expected):
+        for output, (ids, score) in zip(ours, theirs):
+            assert output["finished"] == (ids[-1] == 1)
+            if score is None:
+                assert "score" not in output
+            else:
+                assert output["score"] == pytest.approx(score, abs=1e-4)
+
+
+def test_outputs_end_at_different_lengths(pair):
+    """Which is what the comparison above and those of batches below need to say anything."""
+    for options in ({}, WAYS["4 beams"]):
+        lengths = {len(ids) for outputs in pair.expected(**options) for ids, _ in outputs}
+        assert len(lengths) >= 4 and min(lengths) < LIMIT / 2, lengths
+
+
+@pytest.mark.parametrize("way", ["greedy", "4 beams, short", "sample"])
+def test_batches_change_nothing(pair, way):
+    options = WAYS.get(way, {})
+    flags = ("--sample", "--seed", 3, "--top-k", 20) if way == "sample" else ()
+    alone = pair.generate(*flags, "--batch-size", 1, **options)
+    for size in (2, 6):
+        together = pair.generate(*flags, "--batch-size", size, **options)
+        for one, other in zip(alone, together):
+            for a, b in zip(outputs_of(one), outputs_of(other), strict=True):
+                assert a.pop("score", 0) == pytest.approx(b.pop("score", 0), abs=1e-5)
+                assert a == b
+
+
+def test_sampling_draws_from_the_distribution_of_transformers(dense):
+    """First tokens of 3,000 draws beside the probabilities that transformers computes for them."""
+    draws, text = 3000, 2
+    filters = dict(temperature=1.5, top_k=12, top_p=0.8)
+    flags = ("--sample", "--seed", 1, "--max-new-tokens", 1, "--batch-size", 100)
+    found = dense.generate(*flags, texts=[TEXTS[text]] * draws, **filters)
+    counts = torch.zeros(WORDS)
+    for answer in found:
+        counts[answer["tokens"][0]] += 1
+    with torch.no_grad():
+        ids = torch.tensor([dense.rows[text]])
+        scores = dense.theirs(input_ids=ids, decoder_input_ids=torch.zeros(1, 1, dtype=torch.long)).logits[:, -1]
+        scores[:, dense.words :] = -torch.inf
+        scores = transformers.TemperatureLogitsWarper(filters["temperature"])(None, scores)
+        scores = transformers.TopKLogitsWarper(filters["top_k"])(None, scores)
+        probabilities = transformers.TopPLogitsWarper(filters["top_p"])(None, scores).softmax(-1)[0]
+    possible = probabilities > 0
+    assert 4 <= possible.sum() < filters["top_k"]
+    assert counts[~possible].sum() == 0
+    # Chi-squared with at most 11 degrees of freedom is above 40 once in 30,000 seeds; this seed is fixed.
+    expected = draws * probabilities[possible]
+    assert ((counts[possible] - expected) ** 2 / expected).sum() < 40
+
+
+def test_samples_go_by_seed_and_line(dense):
+    flags = ("--sample", "--temperature", 2)
+    once = dense.generate(*flags, "--seed", 1)
+    assert dense.generate(*flags, "--seed", 1) == once
+    assert dense.generate(*flags, "--seed", 2) != once
+    same_text = dense.generate(*flags, "--seed", 1, texts=[TEXTS[0]] * 5)
+    assert len({tuple(answer["tokens"]) for answer in same_text}) == 5
+
+
+def test_plain_lines_and_figures(dense):
+    """A line for a line; with n-best as many, best first. The share that the limit cut stands beside the counts."""
+    text = "".join(f"{line}\n" for line in TEXTS)
+    common = ("generate", "--checkpoint", "ours", "--precision", "fp32", "--max-new-tokens", LIMIT)
+    done = dense(*common, "--json", "figures.json", stdin=text)
+    answers = dense.generate()
+    assert done.stdout.split("\n")[:-1] == [answer["text"] for answer in answers]
+    figures = json.loads((dense.directory / "figures.json").read_text())
+    cut = sum(not answer["finished"] for answer in answers)
+    assert 0 < cut < len(TEXTS)
+    assert figures["truncated_outputs"] == cut
+    assert figures["truncated_share"] == pytest.approx(cut / len(TEXTS))
+    assert figures["generated_tokens"] == sum(len(answer["tokens"]) for answer in answers)
+    assert f"{cut} of {len(TEXTS)} outputs ({100 * cut / len(TEXTS):.1f} %) were cut at {LIMIT} tokens" in done.stderr
+
+    beams = dense.generate(num_beams=3, num_return_sequences=2)
+    printed = dense.succeed(*common, "--beams", 3, "--n-best", 2, stdin=text).split("\n")[:-1]
+    assert printed == [output["text"] for answer in beams for output in answer["outputs"]]
+
+
+def test_json_lines_keep_any_id_and_need_none(dense):
+    lines = '{"text": "owl", "id": {"a": [1, "x"]}}\n\n{"id": null, "text": "fox"}\n{"text": "cow", "more": 1}\n'
+    printed = dense.succeed("generate", "--checkpoint", "ours", "--jsonl", "--max-new-tokens", 2, stdin=lines)
+    answers = [json.loads(line) for line in printed.splitlines()]
+    assert [answer.get("id", "none") for answer in answers] == [{"a": [1, "x"]}, None, "none"]
+    assert list(answers[2]) == ["text", "tokens", "finished"]
+
+
+@pytest.mark.parametrize(
+    "line, what",
+    [("owl", "is no JSON object"), ('["owl"]', "is no JSON object"), ("{}", 'has no "text"'), ('{"text": 3}', "is 3")],
+)
+def test_mistake_in_json_lines_is_named_with_its_line(dense, line, what):
+    (dense.directory / "in.jsonl").write_text('{"text": "owl"}\n' + line + "\n")
+    for arguments, name in ((("--input", "in.jsonl"), "in.jsonl:2:"), ((), "standard input:2:")):
+        done = dense(
+            "generate", "--checkpoint", "ours", "--jsonl", *arguments, stdin=(dense.directory / "in.jsonl").read_text()
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"error: {name}") and what in done.stderr and "expected an object" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, what",
+    [
+        ("--beams 2 --n-best 3", "n_best is 3; expected 1 to the number of beams, 2"),
+        ("--beams 2 --sample", "sample is set and beams is 2"),
+        ("--top-k 5", "expected sample to be set"),
+        ("--length-penalty 0.6", "length_penalty is 0.6; it needs beams"),
+        ("--beams 2 --early-stopping maybe", '"false", "true", "never"'),
+        ("--beams 2 --stream", "--stream: beam search"),
+        ("--jsonl --stream", "expected one of them"),
+        ("--sample --top-p 0", "top_p is 0"),
+        ("--precision fp8", '"auto", "fp32", "bf16"'),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(dense, arguments, what):
+    done = dense("generate", "--checkpoint", "ours", *arguments.split(), stdin="owl\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") and what in done.stderr and done.stderr.count("\n") == 1
+
+
+def byte_tokenizer() -> bytes:
+    """With byte pieces, so that one character can take several tokens."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS[:1] * 50 + TEXTS[2:3] * 50),
+        model_writer=model,
+        vocab_size=290,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def test_stream_is_the_text_in_whole_characters(altup, tmp_path):
+    """A model whose only likely tokens are the bytes of two characters and two words."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    tokenizer = byte_tokenizer()
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=tokenizer)
+    torch.manual_seed(1)
+    config = transformers.T5Config(vocab_size=512, decoder_start_token_id=0, **MODELS["v1_1"])
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    likely = [pieces.piece_to_id(piece) for piece in ("<0xE2>", "<0x82>", "<0xAC>", "<0xC3>", "\u2581the", "\u2581")]
+    with torch.no_grad():
+        model.lm_head.weight = torch.nn.Parameter(torch.zeros(512, config.d_model))
+        model.lm_head.weight[likely] = 0.3 * torch.randn(len(likely), config.d_model)
+        model.lm_head.weight[[i for i in range(512) if i not in likely]] = -5 * model.lm_head.weight[likely].mean(0)
+        model.config.tie_word_embeddings = False
+        model.config.scale_decoder_outputs = False
+    model.save_pretrained(tmp_path / "theirs")
+    (tmp_path / "theirs" / "spiece.model").write_bytes(tokenizer)
+    altup.succeed("import", "--from", "theirs", "--output", "ours")
+    lines = "".join(f"{text}\n" for text in TEXTS)
+    common = ("generate", "--checkpoint", "ours", "--precision", "fp32", "--max-new-tokens", 60)
+    for flags in ((), ("--sample", "--top-k", 6, "--seed", 4)):
+        whole = altup.succeed(*common, "--batch-size", 1, *flags, stdin=lines)
+        streamed = altup.succeed(*common, "--stream", *flags, "--json", "figures.json", stdin=lines)
+        assert streamed == whole
+        assert json.loads((tmp_path / "figures.json").read_text())["outputs"] == len(TEXTS)
+    assert "\u20ac" in whole and "\ufffd" in whole and " the" in whole
+
+
+def test_bench_decodes_with_beams(dense):
+    sizes = ("--batch-size", 2, "--input-length", 9, "--max-new-tokens", 7, "--steps", 2, "--precision", "fp32")
+    for beams in (1, 3):
+        printed = dense.succeed("bench", "generate", "--checkpoint", "ours", "--beams", beams, *sizes)
+        figures = json.loads(printed)
+        assert (figures["batch"], figures["beams"], figures["precision"]) == (2, beams, "fp32")
+        assert figures["tokens"] == 2 * 7
+        assert figures["tokens_per_second"] == pytest.approx(14 / figures["seconds"])
+        assert ("ratio" in figures) == (beams == 1)
