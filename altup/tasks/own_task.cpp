@@ -102,8 +102,7 @@ void set_output(const OwnTask& own, const RowReader& row, TaskExample& example) 
     example.target = label->word;
   }
   if (own.references.empty()) example.references = {example.target};
-  double number = 0.0;
-  if (is_numeric(own) && !parse_number(example.target, number)) {
+  if (is_numeric(own) && !parse_number(example.target)) {
     row.fail(str("target \"", example.target, "\"; expected a number, for pearson and spearman"));
   }
 }
@@ -135,19 +134,15 @@ Examples load_examples(const OwnTask& own, const fs::path& data, std::string_vie
 
 std::string postprocess(const OwnTask& own, const std::string& output) {
   const std::string text(trim(output));
-  double number = 0.0;
   if (!own.labels.empty() && find_label(own, &LabelWord::word, text) == nullptr) return "";
-  if (is_numeric(own) && !parse_number(text, number)) return "";
+  if (is_numeric(own) && !parse_number(text)) return "";
   return text;
 }
 
 // What is no number counts as -1, as in T5's STS-B.
 std::vector<double> numbers(const Texts& texts) {
   std::vector<double> out;
-  for (const auto& text : texts) {
-    double value = 0.0;
-    out.push_back(parse_number(text, value) ? value : -1.0);
-  }
+  for (const auto& text : texts) out.push_back(parse_number(text).value_or(-1.0));
   return out;
 }
 
@@ -202,14 +197,13 @@ Texts read_predictions(const OwnTask& own, const fs::path& path, const Examples&
   std::vector<PredictionEntry> entries;
   while (const auto row = reader.next()) {
     std::string prediction = row->scalar("prediction");
-    double number = 0.0;
     if (!own.labels.empty() && !prediction.empty()) {
       const LabelWord* label = find_label(own, &LabelWord::official, prediction);
       if (label == nullptr) {
         row->fail(str("prediction \"", prediction, "\"; expected ", expected_labels(own)));
       }
       prediction = label->word;
-    } else if (is_numeric(own) && !prediction.empty() && !parse_number(prediction, number)) {
+    } else if (is_numeric(own) && !prediction.empty() && !parse_number(prediction)) {
       row->fail(str("prediction \"", prediction, "\"; expected a number"));
     }
     entries.push_back({row->scalar("id"), std::move(prediction), row->line()});
