@@ -14,7 +14,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent
 
 
 def find_torch() -> tuple[Path, str]:
@@ -42,7 +43,7 @@ class BuildOperators(build_ext):
         if shutil.which("cmake") is None:
             sys.exit("cmake is missing: install it from your system, or with `pip install cmake ninja`")
         target = Path(self.get_ext_fullpath(extension.name)).resolve()
-        build = Path(self.build_temp).resolve()
+        build = Path(self.build_temp).resolve() / f"torch-{TORCH_VERSION}"
         configure = [
             "cmake", "-S", CHECKOUT, "-B", build, "-DCMAKE_BUILD_TYPE=Release", "-DALTUP_OPS_ONLY=ON",
             f"-DALTUP_TORCH_PACKAGE={TORCH}",
@@ -59,6 +60,10 @@ class BuildOperators(build_ext):
         (target.parent / "_build.py").write_text(
             f'"""Written by setup.py."""\n\nTORCH_VERSION = "{TORCH_VERSION}"\n'
         )
+
+    def copy_extensions_to_source(self) -> None:  # of an editable install
+        super().copy_extensions_to_source()
+        shutil.copy2(Path(self.build_lib) / "altup" / "_build.py", HERE / "altup" / "_build.py")
 
 
 setup(

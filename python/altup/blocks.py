@@ -22,7 +22,7 @@ def enter_blocks(embedded: torch.Tensor, num_blocks: int, how: str = "copy") -> 
 def leave_blocks(state: torch.Tensor, how: str = "mean") -> torch.Tensor:
     """The state [K, B, T, d] becomes one vector a token again.
 
-    "mean"    [B, T, d]: what our models do for Recycled-AltUp; equal blocks give exactly that block
+    "mean"    [B, T, d]: what our models do for Recycled-AltUp; equal blocks give that block, exactly where K is a power of two
     "sum"     [B, T, d]: as the paper has it; the same but for a factor K, which a norm behind it removes
     "concat"  [B, T, K·d]: the blocks side by side (AltUp)
     """
