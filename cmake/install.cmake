@@ -14,7 +14,6 @@ set(exported ${room_targets} altup_options altup_altup)
 foreach(target IN LISTS exported)
   string(REPLACE altup_ "" name ${target})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
-  add_library(altup::${name} ALIAS ${target})
 endforeach()
 
 # The program finds the operators beside it. LibTorch is not ours to install: both look for it where it was at the build.
