@@ -1,11 +1,12 @@
 """The AltUp update as modules: beside a layer (AltUpUpdate), around a layer (AltUp), around a stack of layers (AltUpStack).
 
-Parameters have the names, shapes, type and initial values of the C++ modules (altup/modules/altup.h), and AltUpStack lays them out
-as the C++ encoder and decoder do (`layers.0.…`, `altup.0.prediction_coefs`), so that checkpoints share their names.
+Parameters have the names, shapes, type and initial values of the C++ modules (altup/modules/altup.h), and AltUpStack lays
+them out as the C++ encoder and decoder do (`layers.0.…`, `altup.0.prediction_coefs`), so that checkpoints share their names.
 
-Mixed precision: under torch.autocast the operator lowers nothing. The state keeps the type that it enters with, and the coefficients stay
-fp32, in which all sums are done. Calling `.bfloat16()` on a model rounds its coefficients along with all else: the
-operator takes them as they are, but small updates of theirs are then lost. Prefer autocast, with or without a bf16 state.
+Mixed precision: under torch.autocast the operator lowers nothing. The state keeps the type that it enters with, and the
+coefficients stay fp32, in which all sums are done. Calling `.bfloat16()` on a model rounds its coefficients along with all
+else: the operator takes them as they are, but small updates of theirs are then lost. Prefer autocast, with or without a
+bf16 state.
 """
 from collections.abc import Callable, Iterable
 
@@ -31,8 +32,8 @@ def update(
 class AltUpUpdate(nn.Module):
     """The coefficients of one layer, and the update of all K blocks by what the layer made of the active one.
 
-    init: "identity", p = I and g = 1, so that equal blocks stay equal and the model starts as the dense one; or "active", p = I and
-    g = 1 for the active block only, so that the blocks differ from the first layer on.
+    init: "identity", p = I and g = 1, so that equal blocks stay equal and the model starts as the dense one; or "active",
+    p = I and g = 1 for the active block only, so that the blocks differ from the first layer on.
     """
 
     def __init__(self, num_blocks: int = 2, active_block: int = 0, init: str = "identity"):
