@@ -176,24 +176,29 @@ at::Tensor update_autocast(const at::Tensor& x, const at::Tensor& x_tilde,
 }
 
 TORCH_LIBRARY_IMPL(altup, CompositeExplicitAutograd, m) {
+  if (!is_first_copy()) return;
   m.impl("update", reference::update);
   m.impl("update_backward", reference::update_backward);
 }
 
 TORCH_LIBRARY_IMPL(altup, Meta, m) {
+  if (!is_first_copy()) return;
   m.impl("update", update_meta);
   m.impl("update_backward", update_backward_meta);
 }
 
 TORCH_LIBRARY_IMPL(altup, Autograd, m) {
+  if (!is_first_copy()) return;
   m.impl("update", update_autograd);
   m.impl("update_backward", update_backward_autograd);
 }
 
 TORCH_LIBRARY_IMPL(altup, AutocastCPU, m) {
+  if (!is_first_copy()) return;
   m.impl("update", update_autocast);
 }
 TORCH_LIBRARY_IMPL(altup, AutocastCUDA, m) {
+  if (!is_first_copy()) return;
   m.impl("update", update_autocast);
 }
 

@@ -2,6 +2,7 @@
 // dispatcher.
 #include "altup/ops/ops.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
 #include <atomic>
@@ -9,7 +10,9 @@
 #include "altup/ops/altup_update.h"
 #include "altup/ops/reference.h"
 
-TORCH_LIBRARY(altup, m) {
+// A fragment, since a second copy of the library may not so much as open a TORCH_LIBRARY.
+TORCH_LIBRARY_FRAGMENT(altup, m) {
+  if (!altup::internal::is_first_copy()) return;
   m.def(
       "update(Tensor x, Tensor x_tilde, Tensor prediction_coefs, Tensor correction_coefs, "
       "int active_block) -> Tensor");
@@ -19,6 +22,15 @@ TORCH_LIBRARY(altup, m) {
 }
 
 namespace altup {
+
+bool internal::is_first_copy() {
+  // Kept from the first question on, which any file of the library may ask: the order in which they
+  // register is not known.
+  static const bool is_first =
+      !c10::Dispatcher::singleton().findSchema({"altup::update", ""}).has_value();
+  return is_first;
+}
+
 namespace {
 
 std::atomic<bool> use_reference_flag{false};
