@@ -38,8 +38,9 @@ void add_score(CLI::App& app, Command& command) {
   auto options = std::make_shared<Options>();
   auto* sub = add_command(app, command, "score", "Metrics of prediction files");
   add_task_options(*sub, options->task);
-  sub->add_option("--predictions", options->predictions,
-                  "Predictions in the official layout; for several tasks, the folder of their files")
+  sub->add_option(
+         "--predictions", options->predictions,
+         "Predictions in the official layout; for several tasks, the folder of their files")
       ->required()
       ->type_name("PATH");
   sub->callback([options, &command] {

@@ -44,7 +44,8 @@ TaskExample make_example(const JsonNode& question, const std::string& context) {
 
 std::vector<TaskExample> load_examples(const fs::path& data, std::string_view split) {
   check_split(split);
-  const JsonFile file(find_data_file(data, "squad", {str(split, "-v1.1.json")}), "the layout of SQuAD v1.1");
+  const JsonFile file(find_data_file(data, "squad", {str(split, "-v1.1.json")}),
+                      "the layout of SQuAD v1.1");
   std::vector<TaskExample> examples;
   std::unordered_set<std::string> ids;
   for (const JsonNode& article : file.root().at("data").elements()) {

@@ -33,7 +33,7 @@ struct Task {
   std::string name;         ///< "glue/sst2", "squad", …
   std::string best_metric;  ///< the key of Metrics that picks the best checkpoint
   int64_t input_length = 512;
-  int64_t target_length = 64;       ///< default limit of training targets and of generation, tokens
+  int64_t target_length = 64;  ///< default limit of training targets and of generation, tokens
   /// Of the file with its predictions, where several tasks' go into one folder: "MNLI-m.tsv", as the
   /// leaderboard wants it.
   std::string submission_file;

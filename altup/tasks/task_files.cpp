@@ -26,8 +26,8 @@ fs::path find_data_file(const fs::path& data, std::string_view benchmark,
   }
   const std::string first = looked_at.front();
   looked_at.erase(looked_at.begin());
-  throw UserError(first, str("is not there; expected the official file here or at ",
-                             join(looked_at, " or ")));
+  throw UserError(
+      first, str("is not there; expected the official file here or at ", join(looked_at, " or ")));
 }
 
 void check_split(std::string_view split) {

@@ -26,8 +26,9 @@ namespace fs = std::filesystem;
 fs::path find_file(const fs::path& data, std::string_view split) {
   const std::string official = split == "test" ? "unfiltered-web-test-without-answers.json"
                                                : str("unfiltered-web-", split, ".json");
-  return find_data_file(data, "triviaqa", {fs::path("triviaqa-unfiltered") / official, official,
-                               str("unfiltered-", split, ".json")});
+  return find_data_file(
+      data, "triviaqa",
+      {fs::path("triviaqa-unfiltered") / official, official, str("unfiltered-", split, ".json")});
 }
 
 void append_texts(const JsonNode& list, std::vector<std::string>& texts) {
