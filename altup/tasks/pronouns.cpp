@@ -71,8 +71,8 @@ size_t longest_after(const std::vector<Word>& words, size_t at, const std::strin
   return count;
 }
 
-// How many of the words before `at` do. As in T5, both sides are compared with their words turned
-// round; the letters of a word are not, so that "as it" is in "was it" but not in "was it" turned.
+// How many of the words before `at` do. As in T5, both sides are compared with their words (not
+// their letters) turned round.
 size_t longest_before(const std::vector<Word>& words, size_t at, const std::string& hypothesis) {
   size_t count = 0;
   const auto turn = [](const std::string& text) {
