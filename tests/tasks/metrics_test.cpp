@@ -141,6 +141,21 @@ TEST(SquadF1, CountsRepeatedWordsAsOftenAsBothHaveThem) {
   EXPECT_NEAR(squad_f1({"very very big"}, {{"very big"}}), 80.0, 1e-9);
 }
 
+TEST(SquadF1, RoundsAsTheOfficialOrderOfOperationsDoes) {
+  // Precision 3/5, recall 1: the official (2 · 0.6 · 1) / (0.6 + 1) is not quite 0.75 in doubles.
+  EXPECT_EQ(squad_f1({"b c d e f"}, {{"b c d"}}), 74.99999999999999);
+}
+
+TEST(TriviaqaMetrics, DifferFromSquadsByTheNormaliserAlone) {
+  // "u s army" and "u s": F1 2·2 / 5; SQuAD's "us army" and "us": 2·1 / 3
+  EXPECT_NEAR(triviaqa_f1({"U.S. Army"}, {{"the U.S."}}), 80.0, 1e-9);
+  EXPECT_NEAR(squad_f1({"U.S. Army"}, {{"the U.S."}}), 100.0 * 2 / 3, 1e-9);
+  EXPECT_EQ(triviaqa_exact_match({"Rock’n’Roll", "x"}, {{"rock n roll"}, {"y", "X."}}), 100.0);
+  EXPECT_EQ(squad_exact_match({"Rock’n’Roll", "x"}, {{"rock n roll"}, {"y", "X."}}), 50.0);
+  EXPECT_TRUE(std::isnan(triviaqa_f1({}, {})));
+  EXPECT_TRUE(std::isnan(triviaqa_exact_match({}, {})));
+}
+
 TEST(SquadF1, IsZeroForAnEmptyPrediction) {
   EXPECT_EQ(squad_f1({"", "the"}, {{"x"}, {"an"}}), 0.0);
   EXPECT_EQ(squad_exact_match({"the"}, {{"an"}}),

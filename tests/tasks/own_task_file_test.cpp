@@ -69,7 +69,7 @@ TEST_F(OwnTaskFileTest, TheExampleOfTheRepositoryIsWhole) {
   const Task& task = find_task("configs/tasks/example.toml");
   EXPECT_EQ(task.name, "spam");
   EXPECT_EQ(task.best_metric, "f1");
-  EXPECT_EQ(task.target_length, 4);
+  EXPECT_EQ(task.target_length, 16);
   EXPECT_THAT(task.labels, ElementsAre("ham", "spam"));
   dir_.write("dev.tsv", "id\tlabel\ttext\nm7\t1\tWin {now}!\nm8\t0\tSee you\n");
   const auto examples = task.load(dir_.path(), "dev");
