@@ -38,15 +38,9 @@ void write_model_files(const fs::path& directory, const RunConfig& config, const
   write_safetensors(directory / kModelFile, named_parameters(*model), {{"format", "pt"}});
 }
 
-// Writing takes the place of an earlier model, never of anything else.
-void require_replaceable(const fs::path& target) {
-  if (!fs::exists(target)) return;
-  const bool is_model =
-      fs::is_regular_file(target / "manifest.json") && fs::is_regular_file(target / kModelFile);
-  if (is_model || (fs::is_directory(target) && fs::is_empty(target))) return;
-  throw UserError(target.string(),
-                  "is there and holds no model; expected a new or empty directory, or a model to "
-                  "replace");
+fs::path absolute_target(const fs::path& directory) {
+  const fs::path whole = fs::absolute(directory).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
 }
 
 }  // namespace
@@ -69,11 +63,22 @@ void save_checkpoint(const fs::path& run, const RunConfig& config, const T5& mod
   prune_checkpoints(parent, config.train.keep_checkpoints);
 }
 
+// Writing takes the place of an earlier model, never of anything else.
+void require_model_target(const fs::path& directory) {
+  const fs::path target = absolute_target(directory);
+  if (!fs::exists(target)) return;
+  const bool is_model =
+      fs::is_regular_file(target / "manifest.json") && fs::is_regular_file(target / kModelFile);
+  if (is_model || (fs::is_directory(target) && fs::is_empty(target))) return;
+  throw UserError(target.string(),
+                  "is there and holds no model; expected a new or empty directory, or a model to "
+                  "replace");
+}
+
 void save_model(const fs::path& directory, const RunConfig& config, const T5& model,
                 const Tokenizer& tokenizer) {
-  const fs::path whole = fs::absolute(directory).lexically_normal();
-  const fs::path target = whole.has_filename() ? whole : whole.parent_path();
-  require_replaceable(target);
+  const fs::path target = absolute_target(directory);
+  require_model_target(target);
   CheckpointWriter writer(target.parent_path(), target.filename().string());
   write_model_files(writer.directory(), config, model, tokenizer);
   writer.commit(/*make_latest=*/false);

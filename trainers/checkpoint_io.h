@@ -35,6 +35,10 @@ void save_checkpoint(const std::filesystem::path& run, const RunConfig& config, 
                      const Tokenizer& tokenizer, const Optimizer& optimizer,
                      const TrainState& state, bool is_best);
 
+/// Asked before long work: UserError where save_model() would refuse `directory`, which has to be new,
+/// empty or an earlier model.
+void require_model_target(const std::filesystem::path& directory);
+
 /// A checkpoint without optimiser and state, for a model that was not trained here: `directory`
 /// itself is made.
 void save_model(const std::filesystem::path& directory, const RunConfig& config, const T5& model,

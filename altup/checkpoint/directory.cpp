@@ -190,10 +190,20 @@ void CheckpointWriter::commit(bool make_latest) {
   // The manifest vouches for the files, so it must not reach the disk before them.
   sync_tree(temporary_);
   write_file_atomic(temporary_ / kManifest, make_manifest(temporary_));
+  take_the_name();
+  if (make_latest) point_link_at(parent_, "latest", name_);
+}
+
+void CheckpointWriter::commit_without_manifest() {
+  if (committed_) throw std::logic_error(str("directory ", name_, " is committed twice"));
+  sync_tree(temporary_);
+  take_the_name();
+}
+
+void CheckpointWriter::take_the_name() {
   replace_directory(temporary_, parent_ / name_);
   committed_ = true;
   sync_path(parent_);
-  if (make_latest) point_link_at(parent_, "latest", name_);
 }
 
 void verify_checkpoint(const fs::path& directory) {

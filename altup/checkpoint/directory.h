@@ -25,8 +25,12 @@ class CheckpointWriter {
   /// Replaces an existing checkpoint of that name, and points `parent`/latest at this one when
   /// `make_latest`.
   void commit(bool make_latest = true);
+  /// The same for a directory whose files others define: without a manifest and without `latest`.
+  void commit_without_manifest();
 
  private:
+  void take_the_name();
+
   std::filesystem::path parent_;
   std::string name_;
   std::filesystem::path temporary_;

@@ -74,17 +74,24 @@ struct Tokenizer::State {
 };
 
 Tokenizer::Tokenizer(const std::filesystem::path& model, int64_t sentinels)
-    : state_(std::make_unique<State>()) {
-  state_->bytes = read_file(model);
-  state_->sentinels = sentinels;
-  auto& processor = state_->processor;
-  load(processor, state_->bytes, model);
-  load(state_->continuation, state_->bytes + std::string(kNoDummyPrefix), model);
+    : Tokenizer(from_bytes(read_file(model), sentinels, model)) {}
+
+Tokenizer Tokenizer::from_bytes(std::string bytes, int64_t sentinels,
+                                const std::filesystem::path& source) {
+  Tokenizer tokenizer;
+  tokenizer.state_ = std::make_unique<State>();
+  State& state = *tokenizer.state_;
+  state.bytes = std::move(bytes);
+  state.sentinels = sentinels;
+  auto& processor = state.processor;
+  load(processor, state.bytes, source);
+  load(state.continuation, state.bytes + std::string(kNoDummyPrefix), source);
   if (processor.pad_id() != kPad || processor.eos_id() != kEos || processor.unk_id() != kUnk) {
-    throw UserError(model.string(),
+    throw UserError(source.string(),
                     str("has pad ", processor.pad_id(), ", eos ", processor.eos_id(), ", unk ",
                         processor.unk_id(), "; expected T5's ids: pad 0, eos 1, unk 2"));
   }
+  return tokenizer;
 }
 
 Tokenizer::~Tokenizer() = default;

@@ -33,6 +33,9 @@ class Tokenizer {
   /// Throws UserError where `model` is missing or no SentencePiece file, or lacks pad = 0, eos = 1
   /// and unk = 2.
   Tokenizer(const std::filesystem::path& model, int64_t sentinels);
+  /// The same from the bytes of a file; `source` names them in messages.
+  static Tokenizer from_bytes(std::string bytes, int64_t sentinels,
+                              const std::filesystem::path& source);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -56,6 +59,7 @@ class Tokenizer {
 
  private:
   struct State;
+  Tokenizer() = default;
   std::unique_ptr<State> state_;
 };
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "altup/checkpoint/safetensors.h"
+#include "altup/checkpoint/safetensors_index.h"
 #include "altup/util/error.h"
 #include "tests/models/model_testing.h"
 #include "tests/support/paths.h"
@@ -14,6 +15,7 @@
 namespace altup {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::TempDir;
 using Json = nlohmann::json;
@@ -260,6 +262,7 @@ TEST(HuggingFace, WhatDoesNotFitIsAnErrorThatNamesFileAndKey) {
   EXPECT_THAT(with("d_ff", "wide"), HasSubstr("\"d_ff\" is \"wide\"; expected a whole number"));
   EXPECT_THAT(with("d_ff", 0), HasSubstr("config.json: model.d_ff is 0"));
   EXPECT_THAT(with("model_type", "bert"), HasSubstr("\"model_type\" is \"bert\""));
+  EXPECT_THAT(with("dense_act_fn", "silu"), HasSubstr("\"dense_act_fn\" is \"silu\"; expected"));
   EXPECT_THAT(with("feed_forward_proj", "gated-silu"), HasSubstr("\"gated-silu\"; expected"));
   EXPECT_THAT(with("eos_token_id", 2), HasSubstr("\"eos_token_id\" is 2; expected 1"));
   EXPECT_THAT(error_after([](Checkpoint& checkpoint) {
@@ -272,6 +275,73 @@ TEST(HuggingFace, WhatDoesNotFitIsAnErrorThatNamesFileAndKey) {
               HasSubstr("model.safetensors: has no tensor \"encoder.final_layer_norm.weight\""));
 }
 
+TEST(HuggingFace, Mt5NeverScalesWhateverItsConfigSays) {
+  Checkpoint checkpoint;
+  checkpoint.config["model_type"] = "mt5";
+  checkpoint.config.erase("feed_forward_proj");  // gated GELU is mT5's default
+  for (const bool tie : {true, false}) {
+    checkpoint.config["tie_word_embeddings"] = tie;
+    const auto imported = checkpoint.import();
+    EXPECT_EQ(imported.config.feed_forward, FeedForwardKind::kGatedGelu);
+    EXPECT_FALSE(imported.config.tie_embeddings);
+    EXPECT_TRUE(torch::equal(find(imported.tensors, "lm_head.weight"),
+                             checkpoint.tensors.at("lm_head.weight")));
+  }
+}
+
+TEST(HuggingFace, HalfTypesBecomeFp32Exactly) {
+  for (const auto type : {torch::kBFloat16, torch::kHalf}) {
+    Checkpoint checkpoint;
+    for (auto& [name, tensor] : checkpoint.tensors) tensor = tensor.to(type);
+    const auto imported = checkpoint.import();
+    T5 model(imported.config);
+    load_parameters(*model, imported.tensors, "imported");
+    EXPECT_EQ(model->shared->weight.scalar_type(), torch::kFloat);
+    EXPECT_TRUE(torch::equal(model->shared->weight,
+                             checkpoint.tensors.at("shared.weight").to(torch::kFloat)));
+  }
+  for (const auto type : {torch::kDouble, torch::kChar}) {
+    Checkpoint checkpoint;
+    auto& tensor = checkpoint.tensors.at("encoder.final_layer_norm.weight");
+    tensor = tensor.to(type);
+    EXPECT_THAT(checkpoint.error(),
+                AllOf(HasSubstr("tensor \"encoder.final_layer_norm.weight\" is "),
+                      HasSubstr("; expected float, bfloat16 or half weights")));
+  }
+}
+
+TEST(HuggingFace, WeightsInSeveralFilesAreTheSame) {
+  const Checkpoint checkpoint;
+  const TempDir directory;
+  directory.write("config.json", checkpoint.config.dump());
+  const NamedTensors named(checkpoint.tensors.begin(), checkpoint.tensors.end());
+  EXPECT_GT(write_safetensors_shards(directory.path(), named, 600), 4);
+  const auto imported = import_hugging_face(directory.path());
+  EXPECT_TRUE(
+      torch::equal(find(imported.tensors, "encoder.layers.1.feed_forward.wo.weight"),
+                   checkpoint.tensors.at("encoder.block.1.layer.1.DenseReluDense.wo.weight")));
+  std::filesystem::remove(directory / "model-00002-of-00005.safetensors");
+  EXPECT_THROW(import_hugging_face(directory.path()), UserError);
+}
+
+TEST(HuggingFace, OtherIdsAreRefusedWhereverTheyStand) {
+  Checkpoint checkpoint;
+  checkpoint.config["eos_token_id"] = {1};  // a list, as transformers 5 may write it
+  EXPECT_EQ(checkpoint.error(), "none");
+  checkpoint.config["eos_token_id"] = {1, 2};
+  EXPECT_THAT(checkpoint.error(), HasSubstr("\"eos_token_id\" is [1,2]; expected 1"));
+  const TempDir directory;
+  directory.write("config.json", hugging_face_config().dump());
+  directory.write("generation_config.json", R"({"decoder_start_token_id": 5})");
+  try {
+    import_hugging_face(directory.path());
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("generation_config.json: \"decoder_start_token_id\" is 5; "
+                                        "expected 0"));
+  }
+}
+
 TEST(HuggingFace, OtherWaysToKeepWeightsAreNamed) {
   const auto error_in = [](const TempDir& directory) {
     directory.write("config.json", hugging_face_config().dump());
@@ -282,9 +352,6 @@ TEST(HuggingFace, OtherWaysToKeepWeightsAreNamed) {
     }
     return std::string("none");
   };
-  const TempDir sharded;
-  sharded.write("model.safetensors.index.json", "{}");
-  EXPECT_THAT(error_in(sharded), HasSubstr("the weights are in several files"));
   const TempDir pickled;
   pickled.write("pytorch_model.bin", "");
   EXPECT_THAT(error_in(pickled), HasSubstr("pickled weights are not read"));
