@@ -1,6 +1,7 @@
 #include "apps/decoding_options.h"
 
 #include "altup/util/field_value.h"
+#include "altup/util/text.h"
 #include "trainers/runtime.h"
 
 namespace altup {
@@ -8,13 +9,15 @@ namespace {
 
 // An option whose value is a word of the enum.
 template <class E>
-CLI::Option* add_words(CLI::App& command, const std::string& name, E& value,
-                       const std::string& help) {
+void add_words(CLI::App& command, const std::string& name, E& value, const std::string& help) {
+  std::vector<std::string> words;
+  for (const auto& [word, known] : EnumNames<E>::kNames) words.emplace_back(word);
   const auto set = [&value, name](const std::string& word) {
     assign_field(name, Field{name, ""}, word, value);
   };
-  return command.add_option_function<std::string>(name, set, help)
-      ->type_name(enum_words<E>("|", ""))
+  command.add_option_function<std::string>(name, set, help)
+      ->check(CLI::IsMember(words))
+      ->type_name(join(words, "|"))
       ->default_str(std::string(enum_name(value)));
 }
 

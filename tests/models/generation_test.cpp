@@ -113,8 +113,8 @@ TEST(Generation, LeavesTheModelInItsMode) {
 
 struct Batch {
   T5 model{nullptr};
-  torch::Tensor ids;
-  std::vector<int64_t> lengths;
+  torch::Tensor ids = {};
+  std::vector<int64_t> lengths = {};
 };
 
 constexpr int64_t kLimit = 24;

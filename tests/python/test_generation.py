@@ -48,9 +48,10 @@ WAYS = {
 NAMES = {"num_beams": "beams", "num_return_sequences": "n-best"}
 
 
-def random_model(name: str):
-    """Random weights, norms and biases too. The row of eos is enlarged, so that outputs end at different lengths."""
-    torch.manual_seed(5)
+def random_model(name: str, seed: int):
+    """Random weights, norms and biases too, so that every one counts and outputs depend on what was read. The row of eos
+    is enlarged: outputs then end."""
+    torch.manual_seed(seed)
     config = transformers.T5Config(vocab_size=WORDS, decoder_start_token_id=0, **MODELS[name])
     model = transformers.T5ForConditionalGeneration(config).eval()
     with torch.no_grad():
@@ -60,15 +61,14 @@ def random_model(name: str):
             elif "relative_attention_bias" in key:
                 parameter.normal_()
             elif "embed" not in key and "shared" not in key:
-                parameter.mul_(2)  # outputs that depend on what was read
+                parameter.mul_(3)
         if name == "v1_1":  # transformers 5 ties the head until it has a weight of its own
-            model.lm_head.weight = torch.nn.Parameter(torch.randn(WORDS, config.d_model) * config.d_model**-0.5)
+            model.lm_head.weight = torch.nn.Parameter(2 * torch.randn(WORDS, config.d_model) * config.d_model**-0.5)
             model.config.tie_word_embeddings = False
             model.config.scale_decoder_outputs = False
-            model.lm_head.weight[1] *= 2.2
+            model.lm_head.weight[1] *= 1.7
         else:
-            model.shared.weight.mul_(4)
-            model.shared.weight[1] *= 2.2
+            model.shared.weight[1] *= 2.5
     return model
 
 
@@ -77,16 +77,25 @@ class Pair(Altup):
 
     def __init__(self, directory, name: str, tokenizer):
         super().__init__(directory)
-        self.theirs = random_model(name)
+        lines = "".join(f"{text}\n" for text in [*TEXTS, "<extra_id_0>"])
+        encoded = self.succeed("tokenizer", "encode", "--model", tokenizer, stdin=lines)
+        *self.rows, (last, _) = [json.loads(line) for line in encoded.splitlines()]
+        self.words = last + 1  # <extra_id_0> is the last id with a meaning
+        # What the comparisons need to say anything: outputs that end at different lengths, and some that are cut.
+        for seed in range(1, 40):
+            self.theirs = random_model(name, seed)
+            if all(self.is_ragged(options) for options in ({}, WAYS["4 beams"])):
+                break
+        else:
+            pytest.fail("no model gives outputs of different lengths")
         self.theirs.save_pretrained(directory / "theirs")
         shutil.copy(tokenizer, directory / "theirs" / "spiece.model")
         self.succeed("import", "--from", "theirs", "--output", "ours")
-        encoded = self.succeed(
-            "tokenizer", "encode", "--model", "theirs/spiece.model", stdin="".join(f"{text}\n" for text in TEXTS)
-        )
-        self.rows = [json.loads(line) for line in encoded.splitlines()]
-        pieces = json.loads(self.succeed("tokenizer", "encode", "--model", "theirs/spiece.model", stdin="<extra_id_0>"))
-        self.words = pieces[0] + 1  # <extra_id_0> is the last id with a meaning
+
+    def is_ragged(self, options: dict) -> bool:
+        best = [outputs[0][0] for outputs in self.expected(**options)]
+        lengths = {len(ids) for ids in best}
+        return len(lengths) >= 4 and min(lengths) < LIMIT / 2 and any(ids[-1] != 1 for ids in best)
 
     def expected(self, texts=range(len(TEXTS)), **options):
         """[(ids without the leading pad and what is behind eos, score or None)] for each text."""
@@ -113,13 +122,13 @@ class Pair(Altup):
         outputs = list(zip(sequences, scores))
         return [outputs[i * n : (i + 1) * n] for i in range(len(rows))]
 
-    def generate(self, *arguments, texts=TEXTS, **options) -> list[dict]:
+    def generate(self, *arguments, texts=TEXTS, limit=LIMIT, **options) -> list[dict]:
         flags = []
         for name, value in options.items():
             value = str(value).lower() if isinstance(value, bool) else value
             flags += ["--" + NAMES.get(name, name).replace("_", "-"), value]
         lines = "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts))
-        common = ("--checkpoint", "ours", "--jsonl", "--precision", "fp32", "--max-new-tokens", LIMIT)
+        common = ("--checkpoint", "ours", "--jsonl", "--precision", "fp32", "--max-new-tokens", limit)
         printed = self.succeed("generate", *common, *flags, *arguments, stdin=lines)
         answers = [json.loads(line) for line in printed.splitlines()]
         assert [answer["id"] for answer in answers] == list(range(len(texts)))
@@ -156,13 +165,6 @@ def test_ids_and_scores_are_those_of_transformers(pair, way):
                 assert output["score"] == pytest.approx(score, abs=1e-4)
 
 
-def test_outputs_end_at_different_lengths(pair):
-    """Which is what the comparison above and those of batches below need to say anything."""
-    for options in ({}, WAYS["4 beams"]):
-        lengths = {len(ids) for outputs in pair.expected(**options) for ids, _ in outputs}
-        assert len(lengths) >= 4 and min(lengths) < LIMIT / 2, lengths
-
-
 @pytest.mark.parametrize("way", ["greedy", "4 beams, short", "sample"])
 def test_batches_change_nothing(pair, way):
     options = WAYS.get(way, {})
@@ -172,16 +174,16 @@ def test_batches_change_nothing(pair, way):
         together = pair.generate(*flags, "--batch-size", size, **options)
         for one, other in zip(alone, together):
             for a, b in zip(outputs_of(one), outputs_of(other), strict=True):
-                assert a.pop("score", 0) == pytest.approx(b.pop("score", 0), abs=1e-5)
-                assert a == b
+                score = pytest.approx(a.get("score", 0), abs=1e-4)  # matrix products of other sizes round otherwise
+                assert b | {"score": score} == a | {"score": b.get("score", 0)}
 
 
 def test_sampling_draws_from_the_distribution_of_transformers(dense):
     """First tokens of 3,000 draws beside the probabilities that transformers computes for them."""
     draws, text = 3000, 2
     filters = dict(temperature=1.5, top_k=12, top_p=0.8)
-    flags = ("--sample", "--seed", 1, "--max-new-tokens", 1, "--batch-size", 100)
-    found = dense.generate(*flags, texts=[TEXTS[text]] * draws, **filters)
+    flags = ("--sample", "--seed", 1, "--batch-size", 100)
+    found = dense.generate(*flags, limit=1, texts=[TEXTS[text]] * draws, **filters)
     counts = torch.zeros(WORDS)
     for answer in found:
         counts[answer["tokens"][0]] += 1
@@ -258,7 +260,7 @@ def test_mistake_in_json_lines_is_named_with_its_line(dense, line, what):
         ("--beams 2 --sample", "sample is set and beams is 2"),
         ("--top-k 5", "expected sample to be set"),
         ("--length-penalty 0.6", "length_penalty is 0.6; it needs beams"),
-        ("--beams 2 --early-stopping maybe", '"false", "true", "never"'),
+        ("--beams 2 --early-stopping maybe", "maybe not in {false,true,never}"),
         ("--beams 2 --stream", "--stream: beam search"),
         ("--jsonl --stream", "expected one of them"),
         ("--sample --top-p 0", "top_p is 0"),
@@ -291,18 +293,19 @@ def byte_tokenizer() -> bytes:
 
 
 def test_stream_is_the_text_in_whole_characters(altup, tmp_path):
-    """A model whose only likely tokens are the bytes of two characters and two words."""
+    """A model that prefers the bytes of one character and a word, whatever it reads."""
     sentencepiece = pytest.importorskip("sentencepiece")
     tokenizer = byte_tokenizer()
     pieces = sentencepiece.SentencePieceProcessor(model_proto=tokenizer)
-    torch.manual_seed(1)
     config = transformers.T5Config(vocab_size=512, decoder_start_token_id=0, **MODELS["v1_1"])
     model = transformers.T5ForConditionalGeneration(config).eval()
-    likely = [pieces.piece_to_id(piece) for piece in ("<0xE2>", "<0x82>", "<0xAC>", "<0xC3>", "\u2581the", "\u2581")]
+    word = next(i for i in range(len(pieces)) if len(pieces.id_to_piece(i)) > 1 and pieces.id_to_piece(i)[0] == "\u2581")
     with torch.no_grad():
         model.lm_head.weight = torch.nn.Parameter(torch.zeros(512, config.d_model))
-        model.lm_head.weight[likely] = 0.3 * torch.randn(len(likely), config.d_model)
-        model.lm_head.weight[[i for i in range(512) if i not in likely]] = -5 * model.lm_head.weight[likely].mean(0)
+        for token in (word, *map(pieces.piece_to_id, ("<0xE2>", "<0x82>", "<0xAC>"))):
+            model.lm_head.weight[token, 0] = 1.0
+        model.shared.weight[:, 0] = 1000.0  # the first feature is positive for every token, and all that the head sees
+        model.decoder.final_layer_norm.weight[1:] = 0.0
         model.config.tie_word_embeddings = False
         model.config.scale_decoder_outputs = False
     model.save_pretrained(tmp_path / "theirs")
@@ -310,12 +313,12 @@ def test_stream_is_the_text_in_whole_characters(altup, tmp_path):
     altup.succeed("import", "--from", "theirs", "--output", "ours")
     lines = "".join(f"{text}\n" for text in TEXTS)
     common = ("generate", "--checkpoint", "ours", "--precision", "fp32", "--max-new-tokens", 60)
-    for flags in ((), ("--sample", "--top-k", 6, "--seed", 4)):
+    for flags in ((), ("--sample", "--seed", 4), ("--sample", "--top-k", 4, "--seed", 4)):
         whole = altup.succeed(*common, "--batch-size", 1, *flags, stdin=lines)
         streamed = altup.succeed(*common, "--stream", *flags, "--json", "figures.json", stdin=lines)
         assert streamed == whole
         assert json.loads((tmp_path / "figures.json").read_text())["outputs"] == len(TEXTS)
-    assert "\u20ac" in whole and "\ufffd" in whole and " the" in whole
+    assert "\u20ac" in whole and "\ufffd" in whole and " " + pieces.id_to_piece(word)[1:] in whole
 
 
 def test_bench_decodes_with_beams(dense):
