@@ -150,8 +150,9 @@ struct Defects {
     warn(torn, str(" rows have not the header's ", columns, " columns; left out"));
     warn(no_verdict, " rows have no verdict of the annotators as their label; left out");
     warn(no_candidate,
-         " rows have no pronoun whose place the second sentence fills; they count as "
-         "not_entailment whatever the model says");
+         " rows have no pronoun whose place the second sentence fills; they are no training "
+         "examples, "
+         "and not_entailment in evaluation whatever the model says");
   }
 };
 
@@ -165,9 +166,8 @@ bool make_pronoun_example(const GlueTask& glue, const std::vector<std::string_vi
   example.input = str(glue.task.prompt, " ", marked.text);
   example.target = is_true ? marked.candidate : "";
   example.context = marked.candidate;
-  if (is_training) return !example.target.empty();
   if (marked.candidate.empty()) ++defects.no_candidate;
-  return true;
+  return !is_training || !example.target.empty();
 }
 
 }  // namespace

@@ -61,8 +61,7 @@ std::string join_clean(const std::vector<Word>& words, size_t begin, size_t end)
   return out;
 }
 
-// How many of the words from `at` on (or, backwards, before `at`) stand in `hypothesis` as one
-// stretch.
+// How many of the words from `at` on stand in `hypothesis` as one stretch.
 size_t longest_after(const std::vector<Word>& words, size_t at, const std::string& hypothesis) {
   size_t count = 0;
   while (at + count < words.size() &&
@@ -72,10 +71,9 @@ size_t longest_after(const std::vector<Word>& words, size_t at, const std::strin
   return count;
 }
 
+// How many of the words before `at` do. As in T5, both sides are compared with their words (not
+// their letters) turned round.
 size_t longest_before(const std::vector<Word>& words, size_t at, const std::string& hypothesis) {
-  // T5 compares with the words of both sides turned round, so what is a part of a word at the start
-  // of the stretch here has to be a whole one at its end: "as it" is in "was it", but not turned
-  // round.
   size_t count = 0;
   const auto turn = [](const std::string& text) {
     std::vector<std::string> parts = split(text, ' ');
@@ -177,6 +175,8 @@ std::optional<std::string> mark_pronoun(std::string_view text, std::string_view 
                                         int64_t word) {
   std::vector<std::string> words = split(text, ' ');
   const auto count = static_cast<int64_t>(words.size());
+  if (pronoun.empty()) return {};
+  word = std::clamp<int64_t>(word, 0, count - 1);
   // The pronoun, and behind it nothing that would make another word of it.
   const auto fits = [&](int64_t at) {
     if (at < 0 || at >= count) return false;
@@ -185,7 +185,7 @@ std::optional<std::string> mark_pronoun(std::string_view text, std::string_view 
            (candidate.starts_with(pronoun) && !is_letter(candidate[pronoun.size()]) &&
             candidate[pronoun.size()] != '\'');
   };
-  for (int64_t distance = 0; distance <= std::max(word, count - word); ++distance) {
+  for (int64_t distance = 0; distance < count; ++distance) {
     for (const int64_t at : {word + distance, word - distance}) {
       if (!fits(at)) continue;
       std::string& found = words[static_cast<size_t>(at)];

@@ -38,7 +38,7 @@ struct MarkedPremise {
 MarkedPremise mark_wnli(std::string_view premise, std::string_view hypothesis);
 
 /// Whether an answer names the candidate: without case and determiners, the words of one are all
-/// among the words of the other, and both or neither have an apostrophe ("Bob" is not "Bob's
+/// among the words of the other, and both or neither have an apostrophe ("hat" is not "Bob's
 /// hat"). Nothing where no word of the answer is left.
 std::optional<bool> names_candidate(std::string_view answer, std::string_view candidate);
 

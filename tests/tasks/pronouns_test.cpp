@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -31,10 +32,12 @@ TEST(MarkPronoun, TakesNoOtherWordThatBeginsSo) {
   EXPECT_EQ(mark_pronoun("The item is its own", "it", 1), std::nullopt);
   EXPECT_EQ(mark_pronoun("that's it's", "it", 1), std::nullopt);
   EXPECT_EQ(mark_pronoun("", "it", 0), std::nullopt);
+  EXPECT_EQ(mark_pronoun("I saw it", "", 0), std::nullopt);
 }
 
 TEST(MarkPronoun, BearsAnyPlace) {
   EXPECT_THAT(mark_pronoun("I saw it", "it", 99), Optional(Eq("I saw *it*")));
+  EXPECT_THAT(mark_pronoun("I saw it", "it", INT64_MAX), Optional(Eq("I saw *it*")));
   EXPECT_THAT(mark_pronoun("I saw it", "it", -5), Optional(Eq("I saw *it*")));
 }
 
@@ -110,7 +113,9 @@ TEST(NamesCandidate, GoesByTheWordsThatCount) {
   EXPECT_THAT(names_candidate("fish", "the worm"), Optional(false));
 }
 
-TEST(NamesCandidate, KeepsBobFromBobsHat) {
+TEST(NamesCandidate, WantsAnApostropheOnBothSidesOrNone) {
+  EXPECT_THAT(names_candidate("the hat", "Bob's hat"), Optional(false));
+  EXPECT_THAT(names_candidate("Bob's old hat", "old hat"), Optional(false));
   EXPECT_THAT(names_candidate("Bob", "Bob's hat"), Optional(false));
   EXPECT_THAT(names_candidate("Bob's", "Bob's hat"), Optional(true));
 }
