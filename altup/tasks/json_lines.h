@@ -34,7 +34,7 @@ class JsonValue {
   /// A label, however it is written: a text as it is, true and false by these names, an integer by
   /// its digits. `expected` is for the error.
   std::string label(std::string_view path, const std::string& expected) const;
-  /// A text as it is; a number as it is written, true and false by these names.
+  /// A text as it is; a number in its shortest form, true and false by these names.
   std::string scalar(std::string_view path = "") const;
   bool is_array(std::string_view path = "") const;
   JsonValue object(std::string_view path = "") const;

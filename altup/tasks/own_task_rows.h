@@ -27,7 +27,8 @@ class RowReader {
 
   // Of the row read last:
   virtual bool has(const std::string& column) const = 0;
-  /// A text as it is; of JSON also a number as it is written, true and false. UserError otherwise.
+  /// A text as it is; of JSON also a number (in its shortest form), true and false. UserError
+  /// otherwise.
   virtual std::string text(const std::string& column) const = 0;
   /// The elements of a JSON list, or the one text.
   virtual std::vector<std::string> texts(const std::string& column) const = 0;

@@ -172,7 +172,7 @@ TEST_F(SquadTest, PredictionsGoToTheOfficialLayoutAndBack) {
 // What `run` logs.
 std::string logged(const std::function<void()>& run) {
   ::testing::internal::CaptureStderr();
-  run();
+  EXPECT_NO_THROW(run());
   return ::testing::internal::GetCapturedStderr();
 }
 

@@ -53,10 +53,13 @@ class TriviaqaTest : public ::testing::Test {
     return text.substr(path.size());
   }
   Metrics score_file(const std::string& predictions, const std::vector<TaskExample>& examples) {
+    Metrics metrics;
     ::testing::internal::CaptureStderr();
-    const auto read = task_.read_predictions(dir_.write("p.json", predictions), examples);
+    EXPECT_NO_THROW(
+        metrics = task_.score(task_.read_predictions(dir_.write("p.json", predictions), examples),
+                              examples));
     log_ = ::testing::internal::GetCapturedStderr();
-    return task_.score(read, examples);
+    return metrics;
   }
   const Task& task_ = find_task("triviaqa");
   testing::TempDir dir_;
