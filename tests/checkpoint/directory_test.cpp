@@ -97,6 +97,17 @@ TEST_F(Checkpoints, ManifestListsSizesAndHashes) {
   EXPECT_NO_THROW(verify_checkpoint(parent() / "step-1"));
 }
 
+TEST_F(Checkpoints, WithoutAManifestADirectoryIsReplacedLikewise) {
+  for (const std::string bytes : {"first", "second"}) {
+    CheckpointWriter writer(parent(), "export");
+    put(writer.directory() / bytes, bytes);
+    writer.commit_without_manifest();
+    EXPECT_THAT(names(parent()), ElementsAre("export"));
+    EXPECT_THAT(names(parent() / "export"), ElementsAre(bytes));
+    EXPECT_THROW(writer.commit_without_manifest(), std::logic_error);
+  }
+}
+
 TEST_F(Checkpoints, WithoutCommitNothingRemains) {
   save(parent(), "step-1");
   {
