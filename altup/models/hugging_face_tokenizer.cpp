@@ -47,7 +47,8 @@ std::string without_last(const std::string& bytes, const SentencePieceFile& file
 
 void require_plain_unigram(const SentencePieceFile& file) {
   const auto refuse = [](const std::string& what) {
-    throw UserError(str("the tokenizer ", what,
+    throw UserError(kModelFile,
+                    str(what,
                         ", which transformers' T5 tokenizers do not know; expected a unigram model "
                         "such as T5's or that altup tokenizer train makes"));
   };
