@@ -65,7 +65,7 @@ TEST(TextGeneration, BatchesChangeNothing) {
                                GenerationConfig{.max_new_tokens = 12, .sample = true, .seed = 4}}) {
     TextGenerationConfig config{.batch_size = 9, .decoding = decoding};
     const auto together = generate_texts(model, *small_tokenizer(), inputs, config);
-    config.batch_tokens = 20;
+    config.batch_tokens = 6;
     const auto apart = generate_texts(model, *small_tokenizer(), inputs, config);
     EXPECT_GT(apart.batches, 3);
     EXPECT_EQ(apart.texts, together.texts);
