@@ -16,18 +16,18 @@ namespace fs = std::filesystem;
 fs::path find_data_file(const fs::path& data, std::string_view benchmark,
                         const std::vector<fs::path>& candidates) {
   if (fs::is_regular_file(data)) return data;
-  std::vector<std::string> looked_at;
-  for (const fs::path& folder : {data, data / benchmark}) {
+  const fs::path folder = data / benchmark;
+  for (const fs::path& root : {data, folder}) {
     for (const auto& candidate : candidates) {
-      const fs::path path = folder / candidate;
-      if (fs::is_regular_file(path)) return path;
-      looked_at.push_back(path.string());
+      if (fs::is_regular_file(root / candidate)) return root / candidate;
     }
   }
-  const std::string first = looked_at.front();
-  looked_at.erase(looked_at.begin());
-  throw UserError(
-      first, str("is not there; expected the official file here or at ", join(looked_at, " or ")));
+  std::vector<std::string> others;
+  for (size_t i = 1; i < candidates.size(); ++i) others.push_back((data / candidates[i]).string());
+  std::string message = "is not there; expected the official file here";
+  if (!others.empty()) message += str(" or at ", join(others, " or "));
+  throw UserError((data / candidates.front()).string(),
+                  str(message, ", or so below ", folder.string()));
 }
 
 void check_split(std::string_view split) {

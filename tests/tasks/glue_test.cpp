@@ -215,7 +215,7 @@ TEST_F(GlueLoadTest, NamesTheFilesLookedFor) {
             root +
                 "/MNLI/dev_mismatched.tsv: is not there; expected the official "
                 "file here or at " +
-                root + "/dev_mismatched.tsv");
+                root + "/dev_mismatched.tsv, or so below " + root + "/glue");
 }
 
 TEST_F(GlueLoadTest, RefusesAnUnknownSplit) {

@@ -62,7 +62,14 @@ TEST_F(SquadTest, TakesAFileOrTheDirectoryOfTheOfficialOnes) {
   EXPECT_EQ(task_.load(dir_.path(), "train").size(), 2U);
   EXPECT_EQ(task_.load(dir_.path(), "dev").size(), 2U);
   EXPECT_EQ(user_error([&] { task_.load(dir_.path(), "test"); }),
-            (dir_ / "test-v1.1.json").string() + ": is not there; expected the official file");
+            (dir_ / "test-v1.1.json").string() +
+                ": is not there; expected the official file here, or so below " +
+                (dir_ / "squad").string());
+}
+
+TEST_F(SquadTest, TakesADirectoryForTheDataOfAllTasks) {
+  dir_.write("squad/dev-v1.1.json", kFile);
+  EXPECT_EQ(task_.load(dir_.path(), "dev").size(), 2U);
 }
 
 TEST_F(SquadTest, TakesATestFileWithoutAnswers) {

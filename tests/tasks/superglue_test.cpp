@@ -270,7 +270,8 @@ TEST_F(SuperGlueLoadTest, ErrorsNameThePlaceInsideALine) {
 TEST_F(SuperGlueLoadTest, NamesTheFilesLookedFor) {
   EXPECT_EQ(error("rte", "dev"),
             "RTE/val.jsonl: is not there; expected the official file here or at " +
-                dir_.path().string() + "/val.jsonl");
+                dir_.path().string() + "/val.jsonl, or so below " + dir_.path().string() +
+                "/superglue");
   EXPECT_EQ(error("axb", "train"),
             "AX-b has no train split; expected dev or test, which are AX-b.jsonl");
   EXPECT_EQ(error("rte", "val"), "split \"val\" is not known; expected train, dev or test");

@@ -90,7 +90,8 @@ TEST_F(TriviaqaTest, TakesAFileOrTheDirectoryOfTheOfficialOnes) {
       b +
           "/triviaqa-unfiltered/unfiltered-web-train.json: is not there; expected the official "
           "file here or at " +
-          b + "/unfiltered-web-train.json or " + b + "/unfiltered-train.json");
+          b + "/unfiltered-web-train.json or " + b + "/unfiltered-train.json, or so below " + b +
+          "/triviaqa");
 }
 
 TEST_F(TriviaqaTest, TakesATestFileWithoutAnswers) {

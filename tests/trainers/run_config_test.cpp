@@ -336,6 +336,7 @@ TEST(RunConfig, EveryConfigOfTheRepositoryLoads) {
   int count = 0;
   for (const auto& entry : fs::recursive_directory_iterator("configs")) {
     if (entry.path().extension() != ".toml") continue;
+    if (entry.path().parent_path().filename() == "tasks") continue;  // no runs: tests/tasks
     ++count;
     EXPECT_EQ(message_of([&] { load_run_config({entry.path()}, {}); }), "");
   }
