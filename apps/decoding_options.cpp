@@ -1,7 +1,6 @@
 #include "apps/decoding_options.h"
 
 #include "altup/util/field_value.h"
-#include "altup/util/text.h"
 #include "trainers/runtime.h"
 
 namespace altup {
@@ -17,7 +16,7 @@ void add_words(CLI::App& command, const std::string& name, E& value, const std::
   };
   command.add_option_function<std::string>(name, set, help)
       ->check(CLI::IsMember(words))
-      ->type_name(join(words, "|"))
+      ->type_name("WORD")
       ->default_str(std::string(enum_name(value)));
 }
 

@@ -9,10 +9,9 @@
 namespace altup {
 namespace {
 
-// Where each of `count` inputs is in the result, and what it says.
 struct Encoded {
-  std::vector<Example> inputs;
-  int64_t truncated = 0;
+  std::vector<Example> inputs;  // without targets
+  int64_t truncated = 0;        // of them
 };
 
 Encoded encode_all(const Tokenizer& tokenizer, const std::vector<std::string>& texts,
