@@ -63,11 +63,7 @@ std::vector<HeldOut> load_held_out(const TaskConfig& config) {
     HeldOut held_out{task, task->load(config.data, config.validation_split), "answers.jsonl"};
     const auto limit = static_cast<size_t>(config.validation_examples);
     if (limit > 0 && held_out.examples.size() > limit) held_out.examples.resize(limit);
-    if (tasks.size() > 1) {
-      std::string name = task->name;
-      std::replace(name.begin(), name.end(), '/', '_');
-      held_out.answers_file = str("answers_", name, ".jsonl");
-    }
+    if (tasks.size() > 1) held_out.answers_file = str("answers_", name_in_files(*task), ".jsonl");
     all.push_back(std::move(held_out));
   }
   return all;

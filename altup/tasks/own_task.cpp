@@ -229,7 +229,7 @@ Task make_own_task(const OwnTask& description) {
   Task task;
   task.name = own->name;
   task.best_metric = own->best_metric;
-  task.submission_file = str(own->name, own->format == RowFormat::kTsv ? ".tsv" : ".jsonl");
+  task.submission_file = name_in_files(task) + ".jsonl";
   task.input_length = own->input_length;
   task.target_length = own->target_length;
   for (const auto& label : own->labels) task.labels.push_back(label.word);

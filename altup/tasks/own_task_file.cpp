@@ -210,7 +210,14 @@ void read_name(const Section& section, const Texts& taken, OwnTask& task) {
   if (!plain) {
     section.fail("name", str("is \"", task.name, "\"; expected ASCII letters, digits and _ - . /"));
   }
-  if (contains(taken, task.name) || task.name == "train" || task.name == "validation") {
+  // It becomes a part of files' names, and what only looks like a path has no other use.
+  const auto parts = split(task.name, '/');
+  if (contains(parts, "") || contains(parts, ".") || contains(parts, "..")) {
+    section.fail("name", str("is \"", task.name, "\"; expected a name on each side of a /, and ",
+                             "none that is . or .."));
+  }
+  const Texts own_names = {"train", "validation", "average", "glue", "superglue"};
+  if (contains(taken, task.name) || contains(own_names, task.name)) {
     section.fail("name", str("is \"", task.name,
                              "\", which the program uses itself; expected another name"));
   }

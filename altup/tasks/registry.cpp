@@ -82,4 +82,10 @@ std::vector<std::string> task_names() {
   return names;
 }
 
+std::string name_in_files(const Task& task) {
+  std::string name = task.name;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+
 }  // namespace altup

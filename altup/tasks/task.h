@@ -75,4 +75,7 @@ std::vector<const Task*> find_tasks(const std::vector<std::string>& names);
 /// The built-in ones.
 std::vector<std::string> task_names();
 
+/// A task's name as a part of a file's: "glue_rte", so that the file stays in its folder.
+std::string name_in_files(const Task& task);
+
 }  // namespace altup

@@ -58,11 +58,28 @@ TEST_F(OwnTaskFileTest, IsNoBuiltInTask) {
   EXPECT_THAT(task_names(), Not(Contains(HasSubstr("mine"))));
   EXPECT_THAT(error("[task]\nname = \"glue/rte\"\n"),
               HasSubstr(":2: task.name is \"glue/rte\", which the program uses itself"));
-  EXPECT_THAT(error("[task]\nname = \"validation\"\n"), HasSubstr("which the program uses itself"));
+  for (const std::string name : {"train", "validation", "average", "glue", "superglue"}) {
+    EXPECT_EQ(
+        error("[task]\nname = \"" + name + "\"\n"),
+        ":2: task.name is \"" + name + "\", which the program uses itself; expected another name");
+  }
   EXPECT_EQ(error("[task]\nname = \"my task\"\n"),
             ":2: task.name is \"my task\"; expected ASCII letters, digits and _ - . /");
   EXPECT_THAT(user_error([&] { find_task((dir_ / "none.toml").string()); }),
               HasSubstr((dir_ / "none.toml").string()));
+}
+
+TEST_F(OwnTaskFileTest, HasANameThatKeepsItsFilesInTheirFolder) {
+  for (const std::string name :
+       {"/tmp/mine", "../mine", "a/../b", "..", ".", "a/./b", "a//b", "a/"}) {
+    EXPECT_EQ(error("[task]\nname = \"" + name + "\"\n"),
+              ":2: task.name is \"" + name +
+                  "\"; expected a name on each side of a /, and none that is . or ..");
+  }
+  const std::string rest = "prompt = \"q: {q}\"\ntarget = \"{a}\"\nmetrics = \"accuracy\"\n";
+  const Task& task =
+      read("[task]\nname = \"our/v1.0/questions\"\nformat = \"tsv\"\ndev = \"d.tsv\"\n" + rest);
+  EXPECT_EQ(task.submission_file, "our_v1.0_questions.jsonl");  // predictions are JSON lines
 }
 
 TEST_F(OwnTaskFileTest, TheExampleOfTheRepositoryIsWhole) {
