@@ -70,7 +70,8 @@ struct Task {
 /// the file.
 const Task& find_task(std::string_view name);
 /// The tasks of `names`, in order, a benchmark's ("glue", "superglue") in the place of its name.
-/// UserError for an unknown name and for a task that comes twice.
+/// UserError for an unknown name, for a task that comes twice, and for two with the same name or the
+/// same submission file.
 std::vector<const Task*> find_tasks(const std::vector<std::string>& names);
 /// The built-in ones.
 std::vector<std::string> task_names();

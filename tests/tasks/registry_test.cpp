@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "altup/tasks/task.h"
+#include "tests/support/paths.h"
 #include "tests/tasks/expect_error.h"
 
 namespace altup {
@@ -35,6 +36,56 @@ TEST(Registry, NamesTheNearestTask) {
             "task \"glue/sst-2\" is not known; expected perhaps glue/sst2");
   EXPECT_THAT(testing::user_error([] { find_task("translation"); }),
               HasSubstr("expected one of glue/cola, "));
+}
+
+class FindTasks : public ::testing::Test {
+ protected:
+  // The path of a task of that name.
+  std::string task(const std::string& file, const std::string& name) {
+    return dir_
+        .write(file, "[task]\nname = \"" + name +
+                         "\"\nformat = \"jsonl\"\ndev = \"d\"\nprompt = \"{q}\"\ntarget = "
+                         "\"{a}\"\nmetrics = \"accuracy\"\n")
+        .string();
+  }
+  testing::TempDir dir_;
+};
+
+TEST_F(FindTasks, GivesEachTaskOnceInTheOrderOfTheNames) {
+  const auto all = find_tasks(task_names());
+  ASSERT_EQ(all.size(), task_names().size());
+  for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i]->name, task_names()[i]);
+  EXPECT_EQ(testing::user_error([] {
+              find_tasks({"glue", "glue/rte"});
+            }),
+            "task \"glue/rte\" is there twice; expected each task once");
+}
+
+TEST_F(FindTasks, RefusesTwoThatMetricsOrFilesWouldNotTellApart) {
+  const auto a = task("a.toml", "mine/x");
+  const auto b = task("b.toml", "mine/x");
+  const auto c = task("c.toml", "mine_x");
+  EXPECT_EQ(testing::user_error([&] {
+              find_tasks({a, "squad", b});
+            }),
+            "tasks \"" + a + "\" and \"" + b +
+                "\" are both called \"mine/x\"; expected a name of its own for each");
+  EXPECT_EQ(testing::user_error([&] {
+              find_tasks({a, c});
+            }),
+            "tasks \"" + a + "\" and \"" + c +
+                "\" both write mine_x.jsonl; expected names that give different files");
+}
+
+TEST_F(FindTasks, KnowsAFileByEverySpellingOfItsPath) {
+  const auto path = task("a.toml", "mine");
+  dir_.write("folder/other", "");
+  const auto detour = (dir_ / "folder/../a.toml").string();
+  EXPECT_EQ(&find_task(path), &find_task(detour));
+  EXPECT_EQ(testing::user_error([&] {
+              find_tasks({path, detour});
+            }),
+            "task \"mine\" is there twice; expected each task once");
 }
 
 }  // namespace
