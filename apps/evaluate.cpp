@@ -1,6 +1,9 @@
 // altup evaluate: the official metrics of a checkpoint on one task or several.
 #include <nlohmann/json.hpp>
 
+#include <filesystem>
+#include <set>
+
 #include "altup/tasks/task.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
@@ -25,16 +28,41 @@ struct Options {
   std::string precision;
 };
 
-// Asked before the work: a file for one task, a folder for several.
-void require_writable(const std::string& path, size_t num_tasks) {
-  if (path.empty()) return;
-  if (num_tasks == 1) return require_writable_file(path);
+std::filesystem::path answers_path(const std::filesystem::path& path, const Task& task,
+                                   size_t num_tasks) {
+  return num_tasks == 1 ? path : path / (task.submission_file + ".answers.jsonl");
+}
+
+void make_folder(const std::string& path) {
   if (std::filesystem::exists(path) && !std::filesystem::is_directory(path)) {
     throw UserError(path, "is a file; expected a folder, since there are several tasks");
   }
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) throw UserError(path, "cannot be made: " + error.message());
+}
+
+// Asked before the work, of every file that will be written: a file for one task, one in a folder
+// for each of several.
+void require_writable(const Options& options, const std::vector<const Task*>& tasks) {
+  for (const auto& path : {options.predictions, options.answers}) {
+    if (!path.empty() && tasks.size() > 1) make_folder(path);
+  }
+  std::set<std::filesystem::path> files;
+  const auto require = [&](const std::filesystem::path& file) {
+    require_writable_file(file);
+    if (!files.insert(std::filesystem::weakly_canonical(std::filesystem::absolute(file))).second) {
+      throw UserError(file.string(),
+                      "would be written twice; expected files of their own for --predictions and "
+                      "--answers");
+    }
+  };
+  for (const Task* task : tasks) {
+    if (!options.predictions.empty()) {
+      require(predictions_path(options.predictions, *task, tasks.size()));
+    }
+    if (!options.answers.empty()) require(answers_path(options.answers, *task, tasks.size()));
+  }
 }
 
 std::vector<TaskExample> load(const Options& options, const Task& task) {
@@ -59,9 +87,7 @@ nlohmann::json evaluate_one(const Options& options, LoadedModel& loaded, const T
                            result.predictions, examples);
   }
   if (!options.answers.empty()) {
-    const auto file = task.submission_file + ".answers.jsonl";
-    const std::filesystem::path answers(options.answers);
-    write_answers(num_tasks == 1 ? answers : answers / file, result, examples);
+    write_answers(answers_path(options.answers, task, num_tasks), result, examples);
   }
   if (result.metrics.empty()) {
     log_warning(task.name, ": the ", options.task.split,
@@ -77,9 +103,7 @@ nlohmann::json evaluate_one(const Options& options, LoadedModel& loaded, const T
 
 int evaluate(const Options& options, const Command& command) {
   const auto tasks = find_tasks(options.task.tasks);
-  for (const auto& path : {options.predictions, options.answers}) {
-    require_writable(path, tasks.size());
-  }
+  require_writable(options, tasks);
   // All files are read before any model is: a missing one is told at once.
   std::vector<std::vector<TaskExample>> examples;
   for (const Task* task : tasks) examples.push_back(load(options, *task));

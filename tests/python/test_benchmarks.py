@@ -152,6 +152,13 @@ def test_mistakes_are_told_before_the_work(world, data, trained):
     (world.directory / "file").write_text("")
     done = world(*evaluate, "glue", "--predictions", "file")
     assert done.returncode == 2 and "file: is a file; expected a folder" in done.stderr
+    (world.directory / "taken" / "RTE.tsv").mkdir(parents=True)
+    done = world(*evaluate, "glue", "--predictions", "taken")
+    assert done.returncode == 2 and "taken/RTE.tsv: cannot be written; expected a file" in done.stderr
+    assert [path.name for path in (world.directory / "taken").iterdir()] == ["RTE.tsv"]
+    done = world(*evaluate, "glue/rte", "--predictions", "same.tsv", "--answers", "./same.tsv")
+    assert done.returncode == 2 and "./same.tsv: would be written twice" in done.stderr
+    assert not (world.directory / "same.tsv").exists()
 
 
 def test_a_task_from_a_toml_file_stands_beside_the_config_that_names_it(world, tokenizer_model):
