@@ -15,6 +15,7 @@
 #include "altup/tasks/metrics.h"
 #include "altup/tasks/task_files.h"
 #include "altup/util/error.h"
+#include "altup/util/logging.h"
 #include "altup/util/text.h"
 
 namespace altup {
@@ -134,6 +135,9 @@ std::vector<TaskExample> load_examples(const fs::path& data, std::string_view sp
   if (examples.empty()) {
     throw UserError(file.path().string(), "has no questions; expected at least one");
   }
+  // Figures of the two are not comparable, and what decides is a detail of the file.
+  log_info("triviaqa: scored by question", by_document ? " and document: " : ": ",
+           thousands(static_cast<int64_t>(examples.size())));
   return examples;
 }
 

@@ -71,7 +71,7 @@ def test_figures_are_the_official_ones(altup: Altup, task, layout):
     assert json.loads(done.stdout)["metrics"] == expected(task, answers, said)
     assert f"no prediction for {2000 - len(said) + 3} of 2,000 examples" in done.stderr
     assert "left out 3 predictions" in done.stderr
-    assert len(done.stderr.splitlines()) == 2
+    assert done.stderr.count(" W ") == 2
 
 
 def test_an_own_task_is_scored_through_its_file(altup: Altup):

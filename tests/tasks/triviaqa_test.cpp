@@ -81,6 +81,8 @@ TEST_F(TriviaqaTest, TakesAFileOrTheDirectoryOfTheOfficialOnes) {
   dir_.write("a/triviaqa-unfiltered/unfiltered-web-train.json", kUnfiltered);
   dir_.write("a/triviaqa-unfiltered/unfiltered-web-test-without-answers.json", kUnfiltered);
   dir_.write("b/unfiltered-web-dev.json", kUnfiltered);
+  dir_.write("c/triviaqa/triviaqa-unfiltered/unfiltered-web-dev.json", kUnfiltered);
+  EXPECT_EQ(task_.load(dir_ / "c", "dev").size(), 2U);  // as scripts/download_data.sh lays it out
   EXPECT_EQ(task_.load(dir_ / "a", "train").size(), 2U);
   EXPECT_EQ(task_.load(dir_ / "a", "test").size(), 2U);
   EXPECT_EQ(task_.load(dir_ / "b", "dev").size(), 2U);
@@ -117,6 +119,17 @@ TEST_F(TriviaqaTest, CountsTheWebFilesByDocumentAsTheOfficialScorerDoes) {
   // the closed-book set is counted by question, whatever it calls its domain
   EXPECT_THAT(ids_of(task_.load(dir_.write("unfiltered-web-dev.json", kWeb), "dev")),
               ElementsAre("q1", "q2", "q3"));
+}
+
+TEST_F(TriviaqaTest, SaysWhichOfTheTwoItCounts) {
+  ::testing::internal::CaptureStderr();
+  load(kWeb);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("triviaqa: scored by question and document: 3\n"));
+  ::testing::internal::CaptureStderr();
+  load(kUnfiltered);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("triviaqa: scored by question: 2\n"));
 }
 
 TEST_F(TriviaqaTest, TakesOfAVerifiedFileWhatIsVerified) {
