@@ -95,6 +95,7 @@ std::vector<GlueTask> make_glue_tasks() {
                 .label_field = "is_duplicate",
                 .labels = {{"0", "not_duplicate"}, {"1", "duplicate"}},
                 .scoring = Scoring::kF1},
+       .test_index = "id",
        .skip_torn_rows = true},
       mnli("mnli", "matched", "MNLI-m"),
       std::move(mismatched),

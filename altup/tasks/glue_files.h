@@ -19,7 +19,10 @@ struct GlueTask {
   std::vector<std::string> other_directories = {};
   // CoLA's train and dev files have no header; these are the names of their columns.
   std::vector<std::string> implied_header = {};
-  // QQP's official files have rows that a line break inside a question tore in two.
+  // The ids of a test file, which a submission has to name; QQP calls them "id".
+  std::string test_index = "index";
+  // QQP's official files have rows that a line break inside a question tore in two. Train and dev
+  // do without them; a submission needs every row of test.
   bool skip_torn_rows = false;
   // A label of rows without a verdict (MultiNLI's own files have "-"); "": there are none.
   std::string no_verdict = "";

@@ -40,6 +40,10 @@ void UniqueIds::add(const std::string& id, const std::function<void(const std::s
   if (!ids_.insert(id).second) fail(str("id \"", id, "\" is there twice; expected each id once"));
 }
 
+std::string count_of(size_t count, std::string_view what) {
+  return str(thousands(static_cast<int64_t>(count)), " ", what, count == 1 ? "" : "s");
+}
+
 namespace {
 
 std::unordered_map<std::string, size_t> index_examples(const fs::path& path,
@@ -53,10 +57,6 @@ std::unordered_map<std::string, size_t> index_examples(const fs::path& path,
     }
   }
   return index_of;
-}
-
-std::string count_of(size_t count, std::string_view what) {
-  return str(thousands(static_cast<int64_t>(count)), " ", what, count == 1 ? "" : "s");
 }
 
 // The official scorers of question answering go on; a file that has nothing to do with the data

@@ -22,6 +22,9 @@ std::filesystem::path find_data_file(const std::filesystem::path& data, std::str
 /// UserError for a split that is not one of train, dev, test.
 void check_split(std::string_view split);
 
+/// "1 row", "2,000 rows".
+std::string count_of(size_t count, std::string_view what);
+
 /// The ids of a file's examples, each allowed once.
 class UniqueIds {
  public:

@@ -21,6 +21,8 @@ class TsvReader {
   bool next(std::vector<std::string_view>& fields);
   /// Of the row returned last, from 1; 0 before the first.
   int64_t line() const { return line_; }
+  /// Whether the row returned last ended with the file instead of with a line end.
+  bool is_unended() const { return position_ > bytes_.size(); }
 
   /// Throws UserError "file:line: message" for the row returned last.
   [[noreturn]] void fail(const std::string& message) const;

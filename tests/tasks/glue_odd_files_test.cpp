@@ -42,7 +42,43 @@ TEST_F(GlueOddFilesTest, LeavesOutTheTornRowsOfQqpWithOneWarning) {
   ASSERT_EQ(examples.size(), 2U);
   EXPECT_EQ(examples[1].input, "qqp question1: Who? question2: Who then?");
   EXPECT_EQ(examples[1].id, "3");  // rows are counted as they stand in the file
-  EXPECT_THAT(log, HasSubstr("train.tsv: 2 rows have not the header's 6 columns; left out"));
+  EXPECT_THAT(log, HasSubstr("train.tsv: 2 rows do not have the header's 6 columns (line 3 the "
+                             "first); left out"));
+}
+
+TEST_F(GlueOddFilesTest, LeavesNoTornRowOutOfQqpsTestFileWhichASubmissionHasToCover) {
+  const auto path =
+      dir_.write("QQP/test.tsv", "id\tquestion1\tquestion2\n0\tWhy?\tHow?\n1\tWhy\n\" so?\tHow?\n");
+  EXPECT_EQ(error("glue/qqp", "test"),
+            path.string() + ":3: 2 columns; expected 3 separated by tabs");
+}
+
+TEST_F(GlueOddFilesTest, RefusesQqpsFileThatIsCutOffInItsLastRow) {
+  const std::string begin = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n";
+  const auto path = dir_.write("QQP/dev.tsv", begin + "1\t1\t2\tWhy?\tHow?\t0\n2\t3\t4\tWho?\tWh");
+  EXPECT_EQ(error("glue/qqp", "dev"),
+            path.string() + ":3: the file is cut off in its last row, after 5 columns; expected 6");
+}
+
+TEST_F(GlueOddFilesTest, RefusesQqpsFileWhereMoreThanOneRowInAHundredIsTorn) {
+  const auto file = [&](int torn, int whole) {
+    std::string rows = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n";
+    for (int i = 0; i < whole; ++i) rows += "1\t1\t2\tWhy?\tHow?\t0\n";
+    for (int i = 0; i < torn; ++i) rows += "2\t3\t4\tWhy\n";
+    return dir_.write("QQP/train.tsv", rows).string();
+  };
+  const auto load = [&] { return find_task("glue/qqp").load(dir_.path(), "train").size(); };
+  ::testing::internal::CaptureStderr();
+  file(10, 1);
+  EXPECT_EQ(load(), 1U);
+  file(11, 1089);  // 1 %
+  EXPECT_EQ(load(), 1089U);
+  ::testing::internal::GetCapturedStderr();
+  const std::string path = file(11, 1088);
+  EXPECT_EQ(error("glue/qqp", "train"),
+            path +
+                ":1090: the first of 11 rows (of 1099) that do not have the header's 6 columns; "
+                "expected at most 1 %, which line breaks inside questions tore");
 }
 
 TEST_F(GlueOddFilesTest, LeavesOutRowsWithoutAVerdict) {
@@ -53,7 +89,7 @@ TEST_F(GlueOddFilesTest, LeavesOutRowsWithoutAVerdict) {
       log_of([&] { examples = find_task("glue/mnli").load(dir_.path(), "dev"); });
   ASSERT_EQ(examples.size(), 1U);
   EXPECT_EQ(examples[0].input, "mnli hypothesis: d premise: c");
-  EXPECT_THAT(log, HasSubstr("dev_matched.tsv: 1 rows have no verdict of the annotators"));
+  EXPECT_THAT(log, HasSubstr("dev_matched.tsv: 1 row has no verdict of the annotators"));
 }
 
 TEST_F(GlueOddFilesTest, PartsMrpcsOriginalFileByTheListOfDevIds) {
@@ -98,7 +134,7 @@ TEST_F(GlueOddFilesTest, TrainsWnliOnWhatThePronounStandsForAlone) {
   EXPECT_EQ(dev[1].context, "The fish");
   EXPECT_THAT(dev[1].references, ElementsAre("not_entailment"));
   EXPECT_EQ(dev[2].input, "wsc: No such word here.");
-  EXPECT_THAT(log, HasSubstr("dev.tsv: 1 rows have no pronoun"));
+  EXPECT_THAT(log, HasSubstr("dev.tsv: 1 row has no pronoun"));
 }
 
 TEST(GlueOddRealFiles, MarkThePronounsOfWnli) {

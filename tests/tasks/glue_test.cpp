@@ -260,6 +260,21 @@ TEST_F(GlueLoadTest, RefusesATestFileWhereLabelsAreNeeded) {
                 "glue/rte (RTE)");
 }
 
+TEST_F(GlueLoadTest, RefusesATestFileWithoutTheIndexThatASubmissionNames) {
+  const auto path = dir_.write("RTE/test.tsv", "sentence1\tsentence2\na\tb\n");
+  EXPECT_EQ(error("glue/rte", "test"),
+            path.string() +
+                ":1: the header has no column \"index\"; expected the official test file of "
+                "glue/rte (RTE)");
+  const auto questions = dir_.write("QQP/test.tsv", "question1\tquestion2\na\tb\n");
+  EXPECT_EQ(error("glue/qqp", "test"),
+            questions.string() +
+                ":1: the header has no column \"id\"; expected the official test file of "
+                "glue/qqp (QQP)");
+  dir_.write("QQP/test.tsv", "id\tquestion1\tquestion2\n7\tWhy?\tHow?\n");
+  EXPECT_EQ(find_task("glue/qqp").load(dir_.path(), "test").front().id, "7");
+}
+
 TEST_F(GlueLoadTest, RefusesInvalidUtf8AndEmptyFiles) {
   const auto broken = dir_.write("SST-2/train.tsv", "sentence\tlabel\n\xC3(\t1\n");
   EXPECT_EQ(error("glue/sst2", "train"),
