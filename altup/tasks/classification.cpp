@@ -64,23 +64,23 @@ void append_text(std::string& prompt, std::string_view key, std::string_view val
   prompt += value;
 }
 
-const LabelWord* find_label(const Classification& task, std::string_view official) {
-  for (const auto& label : task.labels) {
+const LabelWord* find_label(const std::vector<LabelWord>& labels, std::string_view official) {
+  for (const auto& label : labels) {
     if (equal_labels(label.official, official)) return &label;
   }
   return nullptr;
 }
 
-const LabelWord* find_word(const Classification& task, std::string_view word) {
-  for (const auto& label : task.labels) {
+const LabelWord* find_word(const std::vector<LabelWord>& labels, std::string_view word) {
+  for (const auto& label : labels) {
     if (label.word == word) return &label;
   }
   return nullptr;
 }
 
-std::string expected_labels(const Classification& task) {
+std::string expected_labels(const std::vector<LabelWord>& labels) {
   std::vector<std::string> names;
-  for (const auto& label : task.labels) names.push_back(label.official);
+  for (const auto& label : labels) names.push_back(label.official);
   return join(names, " or ");
 }
 
@@ -93,14 +93,14 @@ std::optional<double> parse_number(std::string_view text) {
 
 std::string postprocess_label(const Classification& task, std::string_view output) {
   const std::string text(trim(output));
-  const bool known =
-      task.labels.empty() ? parse_number(text).has_value() : find_word(task, text) != nullptr;
+  const bool known = task.labels.empty() ? parse_number(text).has_value()
+                                         : find_word(task.labels, text) != nullptr;
   return known ? text : "";
 }
 
 std::string official_label(const Classification& task, const std::string& prediction) {
   if (task.labels.empty() || prediction.empty()) return prediction;
-  const LabelWord* label = find_word(task, prediction);
+  const LabelWord* label = find_word(task.labels, prediction);
   if (label == nullptr) {
     throw std::invalid_argument(
         str(task.name, ": prediction \"", prediction, "\" is not post-processed"));

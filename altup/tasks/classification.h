@@ -52,11 +52,11 @@ struct Classification {
 void append_text(std::string& prompt, std::string_view key, std::string_view value);
 
 /// The label that the files call `official` (true and True are one); null where there is none.
-const LabelWord* find_label(const Classification& task, std::string_view official);
+const LabelWord* find_label(const std::vector<LabelWord>& labels, std::string_view official);
 /// The label whose word is `word`; null where there is none.
-const LabelWord* find_word(const Classification& task, std::string_view word);
+const LabelWord* find_word(const std::vector<LabelWord>& labels, std::string_view word);
 /// "entailment or not_entailment": the official labels, for an error.
-std::string expected_labels(const Classification& task);
+std::string expected_labels(const std::vector<LabelWord>& labels);
 
 /// A finite decimal number that takes up the whole text; nothing where it is none.
 std::optional<double> parse_number(std::string_view text);

@@ -98,9 +98,9 @@ void set_label(const GlueTask& glue, const TsvReader& reader, std::string_view l
     example.references = {std::string(label)};
     return;
   }
-  const LabelWord* known = find_label(glue.task, label);
+  const LabelWord* known = find_label(glue.task.labels, label);
   if (known == nullptr) {
-    reader.fail(str("label \"", label, "\"; expected ", expected_labels(glue.task)));
+    reader.fail(str("label \"", label, "\"; expected ", expected_labels(glue.task.labels)));
   }
   example.target = known->word;
   example.references = {known->word};
@@ -270,9 +270,10 @@ std::vector<std::string> read_glue_predictions(const GlueTask& glue, const fs::p
         reader.fail(str("prediction \"", prediction, "\"; expected a number"));
       }
     } else if (!prediction.empty()) {
-      const LabelWord* label = find_label(glue.task, prediction);
+      const LabelWord* label = find_label(glue.task.labels, prediction);
       if (label == nullptr) {
-        reader.fail(str("prediction \"", prediction, "\"; expected ", expected_labels(glue.task)));
+        reader.fail(
+            str("prediction \"", prediction, "\"; expected ", expected_labels(glue.task.labels)));
       }
       prediction = label->word;
     }

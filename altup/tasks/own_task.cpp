@@ -27,20 +27,6 @@ namespace fs = std::filesystem;
 using Texts = std::vector<std::string>;
 using Examples = std::vector<TaskExample>;
 
-const LabelWord* find_label(const OwnTask& own, std::string LabelWord::*field,
-                            std::string_view value) {
-  for (const auto& label : own.labels) {
-    if (label.*field == value) return &label;
-  }
-  return nullptr;
-}
-
-std::string expected_labels(const OwnTask& own) {
-  Texts names;
-  for (const auto& label : own.labels) names.push_back(label.official);
-  return join(names, " or ");
-}
-
 std::string key_place(const OwnTask& own, const std::string& key) {
   return str("task.", key, " (", own.file, ":", own.lines.at(key), ")");
 }
@@ -95,9 +81,9 @@ void set_output(const OwnTask& own, const RowReader& row, TaskExample& example) 
         fill_template(own.target, [&](const std::string& column) { return row.text(column); });
   }
   if (!own.labels.empty()) {
-    const LabelWord* label = find_label(own, &LabelWord::official, example.target);
+    const LabelWord* label = find_label(own.labels, example.target);
     if (label == nullptr) {
-      row.fail(str("label \"", example.target, "\"; expected ", expected_labels(own)));
+      row.fail(str("label \"", example.target, "\"; expected ", expected_labels(own.labels)));
     }
     example.target = label->word;
   }
@@ -134,7 +120,7 @@ Examples load_examples(const OwnTask& own, const fs::path& data, std::string_vie
 
 std::string postprocess(const OwnTask& own, const std::string& output) {
   const std::string text(trim(output));
-  if (!own.labels.empty() && find_label(own, &LabelWord::word, text) == nullptr) return "";
+  if (!own.labels.empty() && find_word(own.labels, text) == nullptr) return "";
   if (is_numeric(own) && !parse_number(text)) return "";
   return text;
 }
@@ -178,7 +164,7 @@ void write_predictions(const OwnTask& own, const fs::path& path, const Texts& pr
   for (size_t i = 0; i < predictions.size(); ++i) {
     std::string prediction = predictions[i];
     if (!own.labels.empty() && !prediction.empty()) {
-      const LabelWord* label = find_label(own, &LabelWord::word, prediction);
+      const LabelWord* label = find_word(own.labels, prediction);
       if (label == nullptr) {
         throw std::invalid_argument(
             str(own.name, ": prediction \"", prediction, "\" is not post-processed"));
@@ -198,9 +184,9 @@ Texts read_predictions(const OwnTask& own, const fs::path& path, const Examples&
   while (const auto row = reader.next()) {
     std::string prediction = row->scalar("prediction");
     if (!own.labels.empty() && !prediction.empty()) {
-      const LabelWord* label = find_label(own, &LabelWord::official, prediction);
+      const LabelWord* label = find_label(own.labels, prediction);
       if (label == nullptr) {
-        row->fail(str("prediction \"", prediction, "\"; expected ", expected_labels(own)));
+        row->fail(str("prediction \"", prediction, "\"; expected ", expected_labels(own.labels)));
       }
       prediction = label->word;
     } else if (is_numeric(own) && !prediction.empty() && !parse_number(prediction)) {

@@ -167,6 +167,9 @@ std::vector<LabelWord> Section::labels() const {
       wrong(str("would be a label; expected \"", official,
                 "\" above [task.labels] (or the labels as { … } where it is one)"));
     }
+    if (const auto* same = find_label(out, official); same != nullptr) {
+      wrong(str("is the same label as task.labels.", same->official, "; expected one of the two"));
+    }
     const auto* word = node.as_string();
     if (word == nullptr) wrong(str("is ", type_name(node), "; expected the label's word"));
     if (trim(word->get()) != word->get() || word->get().empty()) {

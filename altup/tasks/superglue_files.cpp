@@ -47,8 +47,8 @@ std::vector<TaskExample> load_records(
 void set_json_label(const Classification& task, const JsonValue& record, std::string_view split,
                     TaskExample& example) {
   if (split == "test" && !record.has(task.label_field)) return;
-  const std::string expected = expected_labels(task);
-  const LabelWord* label = find_label(task, record.label(task.label_field, expected));
+  const std::string expected = expected_labels(task.labels);
+  const LabelWord* label = find_label(task.labels, record.label(task.label_field, expected));
   if (label == nullptr) record.fail(task.label_field, expected);
   example.target = label->word;
   example.references = {label->word};
@@ -64,10 +64,10 @@ std::string json_label(const Classification& task, LabelType type, const std::st
 }
 
 std::string read_json_label(const Classification& task, const JsonValue& record) {
-  const std::string expected = expected_labels(task);
+  const std::string expected = expected_labels(task.labels);
   const std::string official = record.label("label", expected);
   if (official.empty()) return "";
-  const LabelWord* label = find_label(task, official);
+  const LabelWord* label = find_label(task.labels, official);
   if (label == nullptr) record.fail("label", expected);
   return label->word;
 }

@@ -183,6 +183,9 @@ TEST_F(OwnTaskFileTest, RefusesLabelsThatAreNone) {
             ":7: task.labels.0 is \" no\"; expected a word without spaces at its ends");
   EXPECT_EQ(error(target + "labels = { 0 = \"no\" }\n"),
             ":7: task.labels has fewer than two labels; expected all of them");
+  // as in the built-in tasks, files may write either
+  EXPECT_EQ(error(target + "labels = { True = \"yes\", true = \"no\" }\n"),
+            ":7: task.labels.true is the same label as task.labels.True; expected one of the two");
   EXPECT_EQ(error(target + "labels = [\"no\"]\n"),
             ":7: task.labels is a list; expected a table such as { 0 = \"ham\", 1 = \"spam\" }");
   // what follows [task.labels] is a label to TOML
