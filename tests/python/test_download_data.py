@@ -265,6 +265,7 @@ def test_the_table_is_complete():
         assert int(size) > 0 and address.startswith("https://"), row
         assert len(sha256) == 64 and set(sha256) <= set("0123456789abcdef"), row
         assert path.endswith("/") == (members != "-"), row
+        assert path.startswith(name.split("/")[0] + "/"), "each benchmark has its folder"
     done = subprocess.run(
         [ROOT / "scripts" / "download_data.sh", "--list"], capture_output=True, text=True, check=True
     )
