@@ -68,24 +68,28 @@ struct WatchedChars {
 // The line where the value begins to which `where` leads.
 int64_t find_line(const std::filesystem::path& path, std::string_view text,
                   const std::string& where) {
+  constexpr size_t kElsewhere = std::string::npos;
   struct Level {
     bool is_array;
-    std::string where;
+    size_t matched;  // how much of `where` leads here; kElsewhere: it leads to another place
     std::string key = {};
     int64_t next_element = 0;
   };
   std::vector<Level> open;
   int64_t found = 0;
   const auto begin_value = [&](int64_t line) {
-    std::string here;
+    size_t matched = 0;
     if (!open.empty()) {
       Level& level = open.back();
-      here = level.is_array        ? str(level.where, "[", level.next_element++, "]")
-             : level.where.empty() ? level.key
-                                   : str(level.where, ".", level.key);
+      const std::string step = level.is_array       ? str("[", level.next_element++, "]")
+                               : level.matched == 0 ? level.key
+                                                    : str(".", level.key);
+      const bool on_the_way =
+          level.matched != kElsewhere && where.compare(level.matched, step.size(), step) == 0;
+      matched = on_the_way ? level.matched + step.size() : kElsewhere;
     }
-    if (found == 0 && here == where) found = line;
-    return here;
+    if (found == 0 && matched == where.size()) found = line;
+    return matched;
   };
   parse_json(path, text, [&](int, json::parse_event_t event, const json& value, int64_t line) {
     switch (event) {
@@ -114,13 +118,20 @@ int64_t find_line(const std::filesystem::path& path, std::string_view text,
 }  // namespace
 
 json parse_json(const std::filesystem::path& path, std::string_view text, const JsonEvent& event) {
+  constexpr int kDeepest = 100;
   try {
-    if (!event) return json::parse(text);
     Progress progress;
     return json::parse(WatchedChars{text.data(), &progress},
                        WatchedChars{text.data() + text.size(), &progress},
                        [&](int depth, json::parse_event_t kind, const json& value) {
-                         return event(depth, kind, value, progress.event_line());
+                         // `depth` counts what is open around the value.
+                         if (depth >= kDeepest && (kind == json::parse_event_t::object_start ||
+                                                   kind == json::parse_event_t::array_start)) {
+                           throw UserError(path.string(), progress.line,
+                                           str("the JSON is nested deeper than ", kDeepest,
+                                               " levels; expected the few of a data file"));
+                         }
+                         return !event || event(depth, kind, value, progress.event_line());
                        });
   } catch (const json::parse_error& error) {
     throw_broken(path, text, error);

@@ -69,7 +69,8 @@ class JsonNode {
 };
 
 /// Parses `text`, the bytes of `path`, and calls `event` as the library's parser callback does, with
-/// the line that the parser has come to. UserError for broken JSON.
+/// the line that the parser has come to. UserError for broken JSON and for JSON nested deeper than
+/// 100 levels, which no data file is and which would only be an attack on the memory.
 using JsonEvent = std::function<bool(int depth, nlohmann::json::parse_event_t event,
                                      const nlohmann::json& value, int64_t line)>;
 nlohmann::json parse_json(const std::filesystem::path& path, std::string_view text,

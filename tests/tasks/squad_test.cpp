@@ -88,6 +88,18 @@ TEST_F(SquadTest, SaysWhereTheJsonIsBroken) {
             ":3: broken JSON at byte 31;");
 }
 
+TEST_F(SquadTest, RefusesJsonThatIsNestedWithoutEnd) {
+  const auto nested = [](size_t depth) {
+    return "{\"x\":\n" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
+  };
+  EXPECT_EQ(load_error(nested(100)),
+            ":1: the file has no \"data\"; expected the layout of SQuAD v1.1");
+  for (const size_t depth : {size_t{101}, size_t{1'000'000}}) {
+    EXPECT_EQ(load_error(nested(depth)),
+              ":2: the JSON is nested deeper than 100 levels; expected the few of a data file");
+  }
+}
+
 TEST_F(SquadTest, SaysWhereAFileIsCutOff) {
   const std::string whole = kFile;
   const auto lines = [&](size_t bytes) {
