@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "altup/util/error.h"
@@ -116,6 +117,10 @@ std::string JsonValue::text(std::string_view path) const {
 int64_t JsonValue::integer(std::string_view path) const {
   const void* value = find(path);
   if (value == nullptr || !as_json(value).is_number_integer()) fail(path, "an integer");
+  constexpr uint64_t kLargest = std::numeric_limits<int64_t>::max();
+  if (as_json(value).is_number_unsigned() && as_json(value).get<uint64_t>() > kLargest) {
+    fail(path, str("an integer up to ", kLargest));
+  }
   return as_json(value).get<int64_t>();
 }
 

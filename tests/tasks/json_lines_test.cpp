@@ -59,6 +59,17 @@ TEST_F(JsonLinesTest, ReadsEachTypeByItsPath) {
   EXPECT_FALSE(reader.next().has_value());
 }
 
+TEST_F(JsonLinesTest, RefusesAnIntegerThatWouldWrapAround) {
+  const auto path =
+      dir_.write("a.jsonl", R"({"most": 9223372036854775807, "more": 9223372036854775808})");
+  const JsonValue record = JsonLinesReader(path).next().value();
+  EXPECT_EQ(record.integer("most"), 9223372036854775807);
+  EXPECT_EQ(user_error([&] { record.integer("more"); }),
+            path.string() +
+                ":1: \"more\" is the number 9223372036854775808; expected an integer up to "
+                "9223372036854775807");
+}
+
 TEST_F(JsonLinesTest, ReadsALabelHoweverItIsWritten) {
   const auto path =
       dir_.write("a.jsonl", R"({"t": "yes", "b": false, "i": 1, "d": 0.5, "n": null})");
