@@ -61,6 +61,12 @@ std::vector<HeldOut> load_held_out(const TaskConfig& config) {
   std::vector<HeldOut> all;
   for (const Task* task : tasks) {
     HeldOut held_out{task, task->load(config.data, config.validation_split), "answers.jsonl"};
+    for (const auto& example : held_out.examples) {
+      if (!example.references.empty()) continue;
+      throw UserError(str("task.validation_split is \"", config.validation_split, "\", but ",
+                          task->name, " has no label there for example \"", example.id,
+                          "\"; expected a labelled split such as dev"));
+    }
     const auto limit = static_cast<size_t>(config.validation_examples);
     if (limit > 0 && held_out.examples.size() > limit) held_out.examples.resize(limit);
     if (tasks.size() > 1) held_out.answers_file = str("answers_", name_in_files(*task), ".jsonl");

@@ -156,6 +156,15 @@ TEST_F(FineTuning, WhatCannotBeIsRefusedBeforeTraining) {
   config.task.best_metric = "";
   config.task.names = {"glue/rte", "glue/sst2", "glue/rte"};
   EXPECT_THAT(message(config), HasSubstr("\"glue/rte\" is there twice"));
+  config.task.names = {"glue/rte"};
+  config.task.validation_split = "test";
+  config.task.data = runs.path().string();
+  const std::string header = "index\tsentence1\tsentence2";
+  runs.write("RTE/train.tsv", header + "\tlabel\n0\ta\tb\tentailment\n");
+  runs.write("RTE/test.tsv", header + "\n5\ta\tb\n");
+  EXPECT_EQ(message(config),
+            "task.validation_split is \"test\", but glue/rte has no label there for example \"5\"; "
+            "expected a labelled split such as dev");
   EXPECT_FALSE(fs::exists(runs / "run" / "checkpoints"));
 }
 
