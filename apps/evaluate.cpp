@@ -89,10 +89,6 @@ nlohmann::json evaluate_one(const Options& options, LoadedModel& loaded, const T
   if (!options.answers.empty()) {
     write_answers(answers_path(options.answers, task, num_tasks), result, examples);
   }
-  if (result.metrics.empty()) {
-    log_warning(task.name, ": the ", options.task.split,
-                " split has no labels: predictions only, no metrics");
-  }
   return {{"task", task.name},
           {"metrics", result.metrics},
           {"examples", result.examples},

@@ -3,6 +3,7 @@
 
 #include "altup/tasks/task.h"
 #include "altup/util/error.h"
+#include "altup/util/text.h"
 #include "apps/task_command.h"
 
 namespace altup {
@@ -18,9 +19,11 @@ int score(const Options& options, const Command& command) {
   std::vector<nlohmann::json> results;
   for (const Task* task : tasks) {
     const auto examples = task->load(options.task.data, options.task.split);
-    if (examples.empty() || examples.front().references.empty()) {
-      throw UserError(options.task.data, "the " + options.task.split + " split of " + task->name +
-                                             " has no labels to score with");
+    for (const auto& example : examples) {
+      if (!example.references.empty()) continue;
+      throw UserError(options.task.data,
+                      str("the ", options.task.split, " split of ", task->name,
+                          " has no label to score with for example \"", example.id, "\""));
     }
     const auto path = predictions_path(options.predictions, *task, tasks.size());
     const auto predictions = task->read_predictions(path, examples);

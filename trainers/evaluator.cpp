@@ -49,10 +49,10 @@ TaskEvaluation evaluate_task(T5& model, const Tokenizer& tokenizer, const Task& 
                              const TextGenerationConfig& config) {
   std::vector<std::string> inputs;
   inputs.reserve(examples.size());
-  bool labelled = !examples.empty();
+  size_t unlabelled = 0;
   for (const auto& example : examples) {
     inputs.push_back(example.input);
-    labelled = labelled && !example.references.empty();
+    if (example.references.empty()) ++unlabelled;
   }
   TaskEvaluation evaluation;
   evaluation.task = task.name;
@@ -62,7 +62,12 @@ TaskEvaluation evaluate_task(T5& model, const Tokenizer& tokenizer, const Task& 
   for (size_t i = 0; i < examples.size(); ++i) {
     evaluation.predictions.push_back(task.postprocess(evaluation.generation.texts[i], examples[i]));
   }
-  if (labelled) evaluation.metrics = task.score(evaluation.predictions, examples);
+  if (unlabelled > 0) {
+    log_warning(task.name, ": ", unlabelled, " of ", examples.size(),
+                " examples have no label, so there are no metrics");
+  } else if (!examples.empty()) {
+    evaluation.metrics = task.score(evaluation.predictions, examples);
+  }
   if (evaluation.generation.truncated_outputs > 0) {
     log_info(task.name, ": ", evaluation.generation.truncated_outputs, " of ", examples.size(),
              " answers were cut at ", config.decoding.max_new_tokens, " tokens before eos");

@@ -39,8 +39,8 @@ struct TaskEvaluation {
   std::vector<std::string> predictions;  ///< post-processed
 };
 
-/// Answers every example, decoding as the config says, and scores the answers; without references (a test
-/// split), and where stop_requested() ended the decoding, the metrics are empty.
+/// Answers every example, decoding as the config says, and scores the answers; where an example
+/// has no references (a test split), with a warning, and where stop_requested() ended the decoding, the metrics are empty.
 TaskEvaluation evaluate_task(T5& model, const Tokenizer& tokenizer, const Task& task,
                              const std::vector<TaskExample>& examples,
                              const TextGenerationConfig& config);

@@ -143,6 +143,22 @@ def test_a_benchmark_short_of_a_task_has_no_average(world, data):
     assert len(scored["tasks"]) == 2 and scored["averages"] == {}
 
 
+def test_labels_that_are_missing_are_told(world, trained):
+    """A file of which some rows have a label gives predictions, no metrics, and a word about that."""
+    (world.directory / "part.jsonl").write_text(
+        '{"idx": 0, "premise": "The cow.", "hypothesis": "A cow.", "label": "entailment"}\n'
+        '{"idx": 1, "premise": "The owl.", "hypothesis": "A cow."}\n'
+    )
+    task = ("--task", "superglue/rte", "--data", "part.jsonl", "--split", "test", "--predictions", "part.out")
+    done = world("evaluate", "--checkpoint", "run", *task)
+    assert done.returncode == 0, done.stderr
+    assert "superglue/rte: 1 of 2 examples have no label, so there are no metrics" in done.stderr
+    assert json.loads(done.stdout)["metrics"] == {}
+    done = world("score", *task)
+    assert done.returncode == 2
+    assert 'part.jsonl: the test split of superglue/rte has no label to score with for example "1"' in done.stderr
+
+
 def test_mistakes_are_told_before_the_work(world, data, trained):
     evaluate = ("evaluate", "--checkpoint", "run", "--data", data, "--task")
     done = world(*evaluate, "glue", "glue/rte")
