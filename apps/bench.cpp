@@ -94,7 +94,7 @@ void add_bench(CLI::App& app, Command& command) {
   const auto add_steps = [&](CLI::App* sub) {
     sub->add_option("--steps", options->steps, "Repetitions; the median counts")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number(1));
   };
 
   auto* ops_command =
@@ -116,9 +116,7 @@ void add_bench(CLI::App& app, Command& command) {
   generate_command->add_option("--checkpoint", options->checkpoint, "Checkpoint or run directory")
       ->required();
   const auto add_count = [&](const std::string& name, int64_t& value, const std::string& help) {
-    generate_command->add_option(name, value, help)
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+    generate_command->add_option(name, value, help)->capture_default_str()->check(whole_number(1));
   };
   auto& generation = options->generation;
   add_count("--batch-size", generation.batch_size, "Inputs decoded together");

@@ -119,21 +119,21 @@ void add_generate(CLI::App& app, Command& command) {
   sub->add_option("--max-new-tokens", config.decoding.max_new_tokens,
                   "Longest output, tokens; the share of outputs that it cuts is reported")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   add_beam_options(*sub, config.decoding);
   sub->add_option("--n-best", config.decoding.n_best,
                   "Outputs of an input, the best first; a line for each")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   add_sampling_options(*sub, config.decoding);
   add_repetition_options(*sub, config.decoding);
   sub->add_option("--batch-size", config.batch_size, "Lines decoded together, at most")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   sub->add_option("--input-length", config.input_length,
                   "Longest input, tokens; longer ones are cut")
       ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
+      ->check(whole_number(2, 1 << 20));
   add_precision_option(*sub, options->precision);
   sub->callback([options, &command] {
     command.action = [options, &command] { return generate(*options, command); };
