@@ -64,6 +64,7 @@ int generate(const Options& options, const Command& command) {
   auto loaded = load_model(options.checkpoint, default_device());
   auto config = options.generation;
   config.repeats = options.steps;
+  config.valid_vocab = loaded.tokenizer->vocab_size();
   config.precision = decoding_precision(options.precision, loaded.config);
   const auto result = bench_generate(loaded.model, config);
   const auto tokens = static_cast<double>(result.tokens);
