@@ -64,6 +64,7 @@ int generate(const Options& options, const Command& command) {
   auto loaded = load_model(options.checkpoint, default_device());
   auto config = options.generation;
   config.repeats = options.steps;
+  config.valid_vocab = loaded.tokenizer->vocab_size();
   config.precision = decoding_precision(options.precision, loaded.config);
   const auto result = bench_generate(loaded.model, config);
   const auto tokens = static_cast<double>(result.tokens);
@@ -94,7 +95,7 @@ void add_bench(CLI::App& app, Command& command) {
   const auto add_steps = [&](CLI::App* sub) {
     sub->add_option("--steps", options->steps, "Repetitions; the median counts")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->check(whole_number(1));
   };
 
   auto* ops_command =
@@ -116,9 +117,7 @@ void add_bench(CLI::App& app, Command& command) {
   generate_command->add_option("--checkpoint", options->checkpoint, "Checkpoint or run directory")
       ->required();
   const auto add_count = [&](const std::string& name, int64_t& value, const std::string& help) {
-    generate_command->add_option(name, value, help)
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+    generate_command->add_option(name, value, help)->capture_default_str()->check(whole_number(1));
   };
   auto& generation = options->generation;
   add_count("--batch-size", generation.batch_size, "Inputs decoded together");

@@ -2,15 +2,47 @@
 
 #include <ATen/Parallel.h>
 
+#include <charconv>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "altup/ops/ops.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
+#include "altup/util/text.h"
 
 namespace altup {
+namespace {
+
+// Whether all of `text` is a number that a T holds; if so it is in `value`.
+template <class T>
+bool read_number(const std::string& text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stopped == end;
+}
+
+}  // namespace
+
+CLI::Validator whole_number(int64_t smallest, int64_t largest) {
+  const auto check = [smallest, largest](const std::string& text) -> std::string {
+    int64_t value = 0;
+    if (read_number(text, value) && value >= smallest && value <= largest) return "";
+    return str("value ", text, "; expected a whole number from ", smallest, " to ", largest);
+  };
+  return CLI::Validator(check, str("from ", smallest));
+}
+
+CLI::Validator above_zero() {
+  const auto check = [](const std::string& text) -> std::string {
+    double value = 0.0;
+    if (read_number(text, value) && value > 0) return "";
+    return str("value ", text, "; expected a number above 0");
+  };
+  return CLI::Validator(check, "above 0");
+}
 
 CLI::App* add_command(CLI::App& app, Command& command, const std::string& name,
                       const std::string& help) {
@@ -20,8 +52,9 @@ CLI::App* add_command(CLI::App& app, Command& command, const std::string& name,
       ->type_name("FILE|-");
   sub->add_option("--threads", command.threads,
                   "Threads of one operator (0: as many as the machine has)")
-      ->check(CLI::Range(0, 4096));
-  sub->add_option("--seed", command.seed, "Overrides train.seed")->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0, 4096));
+  sub->add_option("--seed", command.seed, "Overrides train.seed")
+      ->check(whole_number(0, std::numeric_limits<int64_t>::max()));
   sub->add_option("--log-level", command.log_level, "debug, info, warning, error or off")
       ->capture_default_str();
   return sub;

@@ -29,6 +29,13 @@ struct RunOptions {
   std::vector<std::string> overrides;
 };
 
+constexpr int64_t kLargestCount = 2'147'483'647;
+
+/// Checks of an option's text, before it is converted: what is no such number, or does not fit, is
+/// refused with "value …; expected …".
+CLI::Validator whole_number(int64_t smallest, int64_t largest = kLargestCount);
+CLI::Validator above_zero();
+
 /// A subcommand with the common options.
 CLI::App* add_command(CLI::App& app, Command& command, const std::string& name,
                       const std::string& help);

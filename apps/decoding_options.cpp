@@ -1,6 +1,7 @@
 #include "apps/decoding_options.h"
 
 #include "altup/util/field_value.h"
+#include "apps/command.h"
 #include "trainers/runtime.h"
 
 namespace altup {
@@ -25,7 +26,7 @@ void add_words(CLI::App& command, const std::string& name, E& value, const std::
 void add_beam_options(CLI::App& command, GenerationConfig& decoding) {
   command.add_option("--beams", decoding.beams, "Beams of an input; 1: greedy or sampling")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   command
       .add_option(
           "--length-penalty", decoding.length_penalty,
@@ -41,11 +42,11 @@ void add_sampling_options(CLI::App& command, GenerationConfig& decoding) {
                    "Draw each token; the same --seed gives the same outputs, whatever the batch");
   command.add_option("--temperature", decoding.temperature, "Divides the logits before the draw")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   command
       .add_option("--top-k", decoding.top_k, "Draw from the K likeliest tokens only (0: from all)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   command
       .add_option("--top-p", decoding.top_p,
                   "Draw from the fewest tokens whose probabilities reach P")
@@ -57,12 +58,12 @@ void add_repetition_options(CLI::App& command, GenerationConfig& decoding) {
       .add_option("--repetition-penalty", decoding.repetition_penalty,
                   "Above 1 makes tokens that the output has already less likely")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   command
       .add_option("--no-repeat-ngram-size", decoding.no_repeat_ngram_size,
                   "No N tokens occur twice in an output (0: off)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
 }
 
 void add_precision_option(CLI::App& command, std::string& precision) {

@@ -130,14 +130,14 @@ void add_evaluate(CLI::App& app, Command& command) {
                   "this folder")
       ->type_name("PATH");
   sub->add_option("--batch-size", options->batch_size, "Examples decoded together, at most")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   sub->add_option("--max-examples", options->max_examples, "Use at most so many (0: all)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   sub->add_option("--input-length", options->input_length, "Longest input, tokens (0: the task's)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   sub->add_option("--max-new-tokens", options->decoding.max_new_tokens,
                   "Longest answer, tokens (0: the task's)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   add_beam_options(*sub, options->decoding);
   add_precision_option(*sub, options->precision);
   sub->callback([options, &command] {

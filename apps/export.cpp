@@ -78,7 +78,7 @@ void add_export(CLI::App& app, Command& command) {
   auto* shard = sub->add_option("--max-shard-size", options->max_shard_bytes,
                                 "huggingface: size of a file of weights, as in 5GB (10^9 bytes)")
                     ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
-                    ->check(CLI::PositiveNumber)
+                    ->check(above_zero())
                     ->default_str("5GB");
   sub->callback([options, &command, dtype, shard] {
     command.action = [options, &command, dtype, shard] {

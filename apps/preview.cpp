@@ -64,7 +64,7 @@ void add_preview(CLI::App& app, Command& command) {
   add_run_options(*sub, options->run, /*required=*/true);
   sub->add_option("--batches", options->batches, "Batches")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   sub->callback([options, &command] {
     command.action = [options, &command] { return preview(*options, command); };
   });

@@ -80,7 +80,7 @@ void add_tokenizer(CLI::App& app, Command& command) {
       ->required();
   training->add_option("--vocab-size", options->vocab_size, "Pieces, without the sentinels")
       ->capture_default_str()
-      ->check(CLI::Range(8, 1 << 24));
+      ->check(whole_number(8, 1 << 24));
   training->add_option("--output", options->output, "Directory for spiece.model")
       ->required()
       ->type_name("DIR");
@@ -92,7 +92,7 @@ void add_tokenizer(CLI::App& app, Command& command) {
     sub->add_option("--model", options->model, "SentencePiece file")->required()->type_name("FILE");
     sub->add_option("--sentinels", options->sentinels, "Extra ids")
         ->capture_default_str()
-        ->check(CLI::Range(1, 10000));
+        ->check(whole_number(1, 10000));
   };
   auto* encoding = add_command(*tokenizer, command, "encode",
                                "Lines of text to lines of JSON ids, eos included");

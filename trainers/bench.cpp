@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 
+#include "altup/models/evaluation_mode.h"
 #include "altup/models/generation.h"
 #include "altup/models/model_size.h"
 #include "altup/ops/ops.h"
@@ -107,22 +108,28 @@ StepBench bench_step(const RunConfig& config, int64_t steps) {
 
 GenerateBench bench_generate(T5& model, const GenerateBenchConfig& config) {
   torch::NoGradGuard no_grad;
-  model->eval();
+  EvaluationMode evaluation(*model);
   const auto device = model->shared->weight.device();
+  const int64_t vocabulary = model->config().vocab_size;
+  const int64_t valid_vocab =
+      config.valid_vocab > 0 ? std::min(config.valid_vocab, vocabulary) : vocabulary;
   AutocastGuard autocast(config.precision, device);
-  const auto inputs =
-      torch::randint(3, model->config().vocab_size, {config.batch_size, config.input_length},
-                     torch::TensorOptions().dtype(torch::kInt64).device(device));
+  const auto inputs = torch::randint(3, valid_vocab, {config.batch_size, config.input_length},
+                                     torch::TensorOptions().dtype(torch::kInt64).device(device));
   const auto cached = [&] {
     generate(model, inputs, {},
-             {.max_new_tokens = config.new_tokens, .stop_at_eos = false, .beams = config.beams});
+             {.max_new_tokens = config.new_tokens,
+              .valid_vocab = valid_vocab,
+              .stop_at_eos = false,
+              .beams = config.beams});
   };
   const auto uncached = [&] {
     const auto memory = model->encode(inputs, {});
     auto ids = torch::zeros({config.batch_size, 1}, inputs.options());
     for (int64_t i = 0; i < config.new_tokens; ++i) {
       const auto decoded = model->decode(ids, memory, {});
-      ids = torch::cat({ids, model->logits(decoded.narrow(1, i, 1)).argmax(-1)}, 1);
+      const auto logits = model->logits(decoded.narrow(1, i, 1)).narrow(-1, 0, valid_vocab);
+      ids = torch::cat({ids, logits.argmax(-1)}, 1);
     }
   };
   GenerateBench result;

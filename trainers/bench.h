@@ -36,6 +36,7 @@ struct GenerateBenchConfig {
   int64_t beams = 1;
   int64_t input_length = 128;
   int64_t new_tokens = 64;
+  int64_t valid_vocab = 0;  ///< ids in and out are below it, see GenerationConfig
   int64_t repeats = 5;
   bool uncached = true;  ///< measure the way without the cache too, where there are no beams
   Precision precision = Precision::kFp32;
@@ -49,7 +50,7 @@ struct GenerateBench {
   int64_t tokens = 0;  ///< of the outputs; those of other beams do not count
 };
 
-/// Decoding of random inputs; eos does not stop it.
+/// Decoding of random inputs; eos does not stop it. In evaluation mode, whatever the model's mode is.
 GenerateBench bench_generate(T5& model, const GenerateBenchConfig& config);
 
 struct OpBench {

@@ -32,7 +32,7 @@ GenerationConfig decoding_of(const TextGenerationConfig& config, const Tokenizer
   return decoding;
 }
 
-// One batch through the model. `numbers` are the inputs' places in the result.
+// One batch through the model. Sampling goes by `numbers`.
 Generation run_batch(T5& model, const std::vector<Example>& inputs,
                      const std::vector<int64_t>& numbers, const GenerationConfig& decoding,
                      const TokenWatch& watch = {}) {
@@ -45,10 +45,11 @@ Generation run_batch(T5& model, const std::vector<Example>& inputs,
   return generate(model, ids, mask, decoding, numbers, watch);
 }
 
-void add_outputs(const Generation& generation, const std::vector<int64_t>& numbers,
+// `places` are the inputs' places in the result.
+void add_outputs(const Generation& generation, const std::vector<int64_t>& places,
                  const Tokenizer& tokenizer, TextGeneration& result) {
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    const auto at = static_cast<size_t>(numbers[i]);
+  for (size_t i = 0; i < places.size(); ++i) {
+    const auto at = static_cast<size_t>(places[i]);
     for (const auto& output : generation.outputs[i]) {
       TextHypothesis hypothesis{.text = {},
                                 .ids = {output.ids.begin(), output.ids.end()},
@@ -79,7 +80,7 @@ std::vector<int32_t> encode_with_eos(const Tokenizer& tokenizer, const std::stri
 
 TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
                               const std::vector<std::string>& inputs,
-                              const TextGenerationConfig& config) {
+                              const TextGenerationConfig& config, int64_t first_number) {
   const auto decoding = decoding_of(config, tokenizer);
   const auto encoded = encode_all(tokenizer, inputs, config.input_length);
   TextGeneration result;
@@ -105,13 +106,15 @@ TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
     const auto longest = static_cast<int64_t>(tokens(order[first]));
     const int64_t room = std::clamp<int64_t>(config.batch_tokens / longest, 1, config.batch_size);
     const size_t end = std::min(order.size(), first + static_cast<size_t>(room));
+    std::vector<int64_t> places;
     std::vector<int64_t> numbers;
     std::vector<Example> examples;
     for (; first < end; ++first) {
-      numbers.push_back(order[first]);
+      places.push_back(order[first]);
+      numbers.push_back(first_number + order[first]);
       examples.push_back(encoded.inputs[static_cast<size_t>(order[first])]);
     }
-    add_outputs(run_batch(model, examples, numbers, decoding), numbers, tokenizer, result);
+    add_outputs(run_batch(model, examples, numbers, decoding), places, tokenizer, result);
   }
   return result;
 }

@@ -49,11 +49,11 @@ struct TextGeneration {
   }
 };
 
-/// Which inputs share a batch does not change their texts. Sampling goes by an input's place in
-/// `inputs`. UserError where config.decoding is not valid.
+/// Which inputs share a batch does not change their texts. Sampling goes by an input's number: its
+/// place in `inputs`, counted from `first_number`. UserError where config.decoding is not valid.
 TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
                               const std::vector<std::string>& inputs,
-                              const TextGenerationConfig& config);
+                              const TextGenerationConfig& config, int64_t first_number = 0);
 
 /// The text of one input, greedy or sampled as number `example`, told piece by piece to `print` as it
 /// is made; the pieces are valid UTF-8 and together the text.

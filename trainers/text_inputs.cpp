@@ -17,6 +17,19 @@ std::string dump(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+Json parse_line(const std::string& path, int64_t line_number, const std::string& line) {
+  try {
+    return Json::parse(line);
+  } catch (const Json::parse_error& error) {
+    throw UserError(path, line_number,
+                    str("broken JSON at byte ", error.byte,
+                        " of the line; expected one object a line, in UTF-8"));
+  } catch (const Json::exception&) {
+    throw UserError(path, line_number,
+                    "holds a number too large for a double; expected one object a line");
+  }
+}
+
 }  // namespace
 
 TextInputReader::TextInputReader(const std::string& path, bool json_lines)
@@ -42,7 +55,7 @@ bool TextInputReader::next(TextInput& input) {
     input.text = line;
     return true;
   }
-  const auto object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const auto object = parse_line(path_, line_number_, line);
   const std::string expected = "expected an object with \"text\", a string";
   if (!object.is_object())
     throw UserError(path_, line_number_, str("is no JSON object; ", expected));

@@ -16,6 +16,15 @@ void require(bool holds, const std::string& message) {
   if (!holds) throw UserError(message);
 }
 
+// Logits and their sums may be multiplied and divided by these and stay finite fp32 numbers.
+constexpr double kSmallestFactor = 1e-30;
+constexpr double kLargestFactor = 1e30;
+constexpr double kSmallestTemperature = 1e-6;  // the likeliest id alone, for all that fp32 can tell
+
+bool is_factor(double value) {
+  return value >= kSmallestFactor && value <= kLargestFactor;
+}
+
 }  // namespace
 
 void GenerationConfig::validate() const {
@@ -30,16 +39,22 @@ void GenerationConfig::validate() const {
               "; it needs beams, expected more than 1"));
   require(std::isfinite(length_penalty),
           str("length_penalty is ", length_penalty, "; expected a finite number"));
+  require(is_factor(std::pow(static_cast<double>(max_new_tokens), length_penalty)),
+          str("length_penalty is ", length_penalty, "; expected one with which max_new_tokens^it, ",
+              max_new_tokens, "^", length_penalty, ", is from ", kSmallestFactor, " to ",
+              kLargestFactor));
   require(!sample || beams == 1,
           str("sample is set and beams is ", beams, "; expected one or the other"));
   require(sample || (temperature == 1.0 && top_k == 0 && top_p == 1.0),
           "temperature, top_k and top_p are for sampling; expected sample to be set");
-  require(temperature > 0 && std::isfinite(temperature),
-          str("temperature is ", temperature, "; expected more than 0"));
+  require(temperature >= kSmallestTemperature && temperature <= kLargestFactor,
+          str("temperature is ", temperature, "; expected ", kSmallestTemperature, " to ",
+              kLargestFactor));
   require(top_k >= 0, str("top_k is ", top_k, "; expected 0 (all) or more"));
   require(top_p > 0 && top_p <= 1, str("top_p is ", top_p, "; expected more than 0, at most 1"));
-  require(repetition_penalty > 0 && std::isfinite(repetition_penalty),
-          str("repetition_penalty is ", repetition_penalty, "; expected more than 0"));
+  require(is_factor(repetition_penalty),
+          str("repetition_penalty is ", repetition_penalty, "; expected ", kSmallestFactor, " to ",
+              kLargestFactor));
   require(no_repeat_ngram_size >= 0,
           str("no_repeat_ngram_size is ", no_repeat_ngram_size, "; expected 0 (off) or more"));
 }
@@ -54,7 +69,7 @@ Generation generate(T5& model, const torch::Tensor& input_ids, const torch::Tens
   const int64_t vocabulary = model->config().vocab_size;
   const int64_t valid_vocab =
       config.valid_vocab > 0 ? std::min(config.valid_vocab, vocabulary) : vocabulary;
-  require(config.beams == 1 || 2 * config.beams <= valid_vocab,
+  require(config.beams == 1 || config.beams <= valid_vocab / 2,
           str("beams is ", config.beams, "; expected at most half of the vocabulary, ",
               valid_vocab / 2));
   std::vector<int64_t> numbers = examples;

@@ -38,7 +38,7 @@ struct GenerationConfig {
   EarlyStopping early_stopping = EarlyStopping::kFalse;
 
   bool sample = false;       ///< draw each token; not with beams
-  double temperature = 1.0;  ///< divides the logits, before top_k and top_p
+  double temperature = 1.0;  ///< divides the logits, before top_k and top_p; at least 1e-6
   int64_t top_k = 0;         ///< draw from the k likeliest ids; 0: from all
   double top_p = 1.0;        ///< of these, from the fewest whose probabilities reach p
   uint64_t seed = 1;  ///< a token is a function of (seed, example, step) and its probabilities

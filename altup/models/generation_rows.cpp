@@ -25,7 +25,10 @@ torch::Tensor uniform_numbers(const GenerationConfig& config, const std::vector<
 torch::Tensor choose(torch::Tensor& scores, const torch::Tensor& ids,
                      const GenerationConfig& config, const std::vector<int64_t>& examples) {
   if (!config.sample) return scores.argmax(-1);
-  if (config.temperature != 1.0) scores.div_(config.temperature);
+  if (config.temperature != 1.0) {
+    // The highest becomes 0, so that no quotient overflows upwards.
+    scores.sub_(scores.amax(-1, /*keepdim=*/true)).div_(config.temperature);
+  }
   keep_likeliest(scores, config.top_k, config.top_p);
   return sample_ids(scores, uniform_numbers(config, examples, ids.size(1) - 1, scores.device()));
 }

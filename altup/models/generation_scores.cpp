@@ -49,7 +49,11 @@ void keep_likeliest(torch::Tensor& scores, int64_t top_k, double top_p) {
 torch::Tensor sample_ids(const torch::Tensor& scores, const torch::Tensor& uniform) {
   const auto cumulative = scores.softmax(-1, torch::kDouble).cumsum(-1);  // [rows, V]
   const int64_t last = scores.size(1) - 1;
-  const auto drawn = uniform.unsqueeze(1) * cumulative.narrow(1, last, 1);  // [rows, 1]
+  const auto sums = cumulative.narrow(1, last, 1);  // [rows, 1]
+  TORCH_CHECK(!sums.isnan().any().item<bool>(),
+              "no token can be drawn: its scores are not numbers ",
+              "(NaN), infinite, or all ruled out; expected a model with finite logits");
+  const auto drawn = uniform.unsqueeze(1) * sums;  // [rows, 1]
   // The first id whose sum is above what was drawn: its own probability is not zero.
   return torch::searchsorted(cumulative, drawn, /*out_int32=*/false, /*right=*/true)
       .squeeze(1)

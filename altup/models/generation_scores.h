@@ -23,7 +23,8 @@ void forbid_repeated_ngrams(torch::Tensor& scores, const torch::Tensor& ids, int
 void keep_likeliest(torch::Tensor& scores, int64_t top_k, double top_p);
 
 /// The id at which the cumulative softmax, in the order of the ids, passes uniform [rows] fp64 in
-/// [0, 1) -> [rows] int64. Never one whose score is −inf.
+/// [0, 1) -> [rows] int64. Never one whose score is −inf. Throws c10::Error where a row's scores hold
+/// NaN or +inf, or are all −inf.
 torch::Tensor sample_ids(const torch::Tensor& scores, const torch::Tensor& uniform);
 
 }  // namespace altup

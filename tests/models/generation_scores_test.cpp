@@ -91,5 +91,15 @@ TEST(Scores, ADrawIsNeverAnIdThatIsRuledOut) {
   EXPECT_TRUE(torch::equal(sample_ids(scores, uniform), torch::tensor({1, 3, 3})));
 }
 
+TEST(Scores, ADrawFromWhatIsNoDistributionFails) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const auto uniform = torch::tensor({0.5, 0.5}, torch::kDouble);
+  for (const auto& row : {std::vector{kNan, 0.0F, kNever}, std::vector{-kNever, 0.0F, kNever},
+                          std::vector{kNever, kNever, kNever}}) {
+    const auto scores = torch::stack({torch::zeros({3}), torch::tensor(row)});
+    EXPECT_THROW(sample_ids(scores, uniform), c10::Error);
+  }
+}
+
 }  // namespace
 }  // namespace altup

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "altup/util/error.h"
+#include "altup/util/text.h"
 #include "tests/models/model_testing.h"
 
 namespace altup {
@@ -219,11 +221,38 @@ TEST(Sampling, FromTheLikeliestOneIsGreedy) {
   const auto greedy = best_ids(generate(batch.model, batch.ids, mask, ways[0]));
   for (auto config : {GenerationConfig{.sample = true, .top_k = 1},
                       GenerationConfig{.sample = true, .top_p = 1e-6},
-                      GenerationConfig{.sample = true, .temperature = 1e-4}}) {
+                      GenerationConfig{.sample = true, .temperature = 1e-4},
+                      GenerationConfig{.sample = true, .temperature = 1e-6}}) {
     config.max_new_tokens = kLimit;
     config.valid_vocab = 8;
     EXPECT_EQ(best_ids(generate(batch.model, batch.ids, mask, config)), greedy);
   }
+}
+
+// Logits of 10^33 overflow where they are divided by the temperature as they are.
+TEST(Sampling, AtALowTemperatureIsGreedyHoweverLargeTheLogits) {
+  auto model = make_biased_model(9);
+  {
+    torch::NoGradGuard no_grad;
+    model->lm_head->weight.mul_(1e33);
+  }
+  const GenerationConfig config{
+      .max_new_tokens = 4, .valid_vocab = 38, .sample = true, .temperature = 1e-6};
+  const auto inputs = torch::full({2, 3}, 5, torch::kInt64);
+  EXPECT_THAT(best_ids(generate(model, inputs, {}, config)),
+              ::testing::Each(::testing::ElementsAre(9, 9, 9, 9)));
+}
+
+TEST(Sampling, FromAModelOfNansFails) {
+  auto model = make_biased_model(9);
+  {
+    torch::NoGradGuard no_grad;
+    model->lm_head->weight.fill_(std::nan(""));
+  }
+  const auto inputs = torch::full({1, 3}, 5, torch::kInt64);
+  EXPECT_THROW(
+      generate(model, inputs, {}, {.max_new_tokens = 4, .valid_vocab = 38, .sample = true}),
+      c10::Error);
 }
 
 TEST(Generation, TellsEachIdAsItIsChosen) {
@@ -317,16 +346,35 @@ TEST(GenerationConfig, RefusesWhatContradictsItself) {
   EXPECT_THAT(refusal({.beams = 2, .sample = true}), StartsWith("sample is set and beams is 2"));
   EXPECT_THAT(refusal({.temperature = 0.5}), StartsWith("temperature, top_k and top_p"));
   EXPECT_THAT(refusal({.sample = true, .temperature = 0.0}), StartsWith("temperature is 0"));
+  for (const double temperature : {1e-46, 1e-38, 9e-7, 1e31, HUGE_VAL, std::nan("")}) {
+    EXPECT_THAT(refusal({.sample = true, .temperature = temperature}),
+                StartsWith(str("temperature is ", temperature, "; expected 1e-06 to 1e+30")));
+  }
+  for (const double temperature : {1e-6, 1e30}) {
+    EXPECT_EQ(refusal({.sample = true, .temperature = temperature}), "");
+  }
   EXPECT_THAT(refusal({.sample = true, .top_k = -1}), StartsWith("top_k is -1"));
   EXPECT_THAT(refusal({.sample = true, .top_p = 1.5}), StartsWith("top_p is 1.5"));
   EXPECT_THAT(refusal({.repetition_penalty = 0.0}), StartsWith("repetition_penalty is 0"));
+  for (const double penalty : {1e-46, 1e-39, 1e39, HUGE_VAL, std::nan("")}) {
+    EXPECT_THAT(refusal({.repetition_penalty = penalty}),
+                StartsWith(str("repetition_penalty is ", penalty, "; expected 1e-30 to 1e+30")));
+  }
+  for (const double penalty : {-400.0, -20.0, 20.0, 400.0}) {  // 100^20 = 10^40
+    EXPECT_THAT(refusal({.max_new_tokens = 100, .beams = 2, .length_penalty = penalty}),
+                StartsWith(str("length_penalty is ", penalty, "; expected one with which")));
+    EXPECT_EQ(refusal({.max_new_tokens = 1, .beams = 2, .length_penalty = penalty}), "");
+  }
+  EXPECT_EQ(refusal({.max_new_tokens = 100, .beams = 2, .length_penalty = 14.0}), "");
   EXPECT_THAT(refusal({.no_repeat_ngram_size = -1}), StartsWith("no_repeat_ngram_size is -1"));
   EXPECT_THROW(GenerationConfig{}.validate(), UserError);  // no limit was given
 
   auto model = make_model(small_config());
-  EXPECT_THROW(
-      generate(model, torch::ones({1, 2}, torch::kInt64), {}, {.max_new_tokens = 5, .beams = 21}),
-      UserError);  // 40 ids
+  const auto input = torch::ones({1, 2}, torch::kInt64);
+  for (const int64_t beams : {int64_t{21}, std::numeric_limits<int64_t>::max() / 2 + 2}) {
+    EXPECT_THROW(generate(model, input, {}, {.max_new_tokens = 5, .beams = beams}),
+                 UserError);  // 40 ids
+  }
 }
 
 }  // namespace

@@ -157,6 +157,30 @@ def test_mistake_on_the_command_line_is_named(refused, arguments, word):
     assert word in refused(*arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["generate", "--beams", "0"], "value 0; expected a whole number from 1 to 2147483647"),
+        (["generate", "--top-k", "-1"], "value -1; expected a whole number from 0 to 2147483647"),
+        (["generate", "--batch-size", "many"], "value many; expected a whole number from 1 to 2147483647"),
+        (["generate", "--n-best", "1.5"], "value 1.5; expected a whole number from 1 to 2147483647"),
+        (["generate", "--max-new-tokens", "9" * 20], f"value {'9' * 20}; expected a whole number from 1 to 2147483647"),
+        (["generate", "--input-length", "1"], "value 1; expected a whole number from 2 to 1048576"),
+        (["evaluate", "--max-examples", "9" * 20], f"value {'9' * 20}; expected a whole number from 0 to 2147483647"),
+        (["bench", "ops", "--steps", "9" * 20], f"value {'9' * 20}; expected a whole number from 1 to 2147483647"),
+        (["info", "--seed", "9" * 20], f"value {'9' * 20}; expected a whole number from 0 to {2**63 - 1}"),
+        (["info", "--threads", "5000"], "value 5000; expected a whole number from 0 to 4096"),
+        (["generate", "--temperature", "0"], "value 0; expected a number above 0"),
+        (["generate", "--temperature", "nan"], "value nan; expected a number above 0"),
+        (["generate", "--repetition-penalty", "1e-400"], "value 1e-400; expected a number above 0"),
+        (["export", "--max-shard-size", "0"], "value 0; expected a number above 0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_number_out_of_range_is_named_with_its_range(refused, arguments, said):
+    assert refused(*arguments) == f"{arguments[-2]}: {said}; see altup --help"
+
+
 def test_no_command_is_refused(altup):
     done = altup()
     assert (done.returncode, done.stdout) == (2, "")

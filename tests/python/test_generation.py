@@ -4,9 +4,11 @@ whatever the batch, and sampling draws from the same distribution. And what `alt
 import io
 import json
 import shutil
+import subprocess
+import threading
 
 import pytest
-from conftest import Altup
+from conftest import PROGRAM, Altup
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -41,6 +43,11 @@ WAYS = {
     "4 beams, below 0, never": dict(num_beams=4, length_penalty=-1.0, early_stopping="never"),
     "4 beams, early": dict(num_beams=4, num_return_sequences=4, early_stopping=True),
     "2 beams, early, short": dict(num_beams=2, length_penalty=0.6, early_stopping=True),
+    "4 beams, length 0": dict(num_beams=4, num_return_sequences=4, length_penalty=0.0),
+    "4 beams, early, below 0": dict(num_beams=4, num_return_sequences=4, length_penalty=-1.0, early_stopping=True),
+    "3 beams, no token twice": dict(num_beams=3, num_return_sequences=3, no_repeat_ngram_size=1),
+    "greedy, 1 token": dict(max_new_tokens=1),
+    "4 beams, 1 token": dict(num_beams=4, num_return_sequences=4, max_new_tokens=1),
     "3 beams, no repetitions": dict(
         num_beams=3, num_return_sequences=3, repetition_penalty=1.3, no_repeat_ngram_size=2
     ),
@@ -97,7 +104,7 @@ class Pair(Altup):
         lengths = {len(ids) for ids in best}
         return len(lengths) >= 4 and min(lengths) < LIMIT / 2 and any(ids[-1] != 1 for ids in best)
 
-    def expected(self, texts=range(len(TEXTS)), **options):
+    def expected(self, texts=range(len(TEXTS)), max_new_tokens=LIMIT, **options):
         """[(ids without the leading pad and what is behind eos, score or None)] for each text."""
         rows = [self.rows[i] for i in texts]
         width = max(map(len, rows))
@@ -108,27 +115,27 @@ class Pair(Altup):
                 input_ids=ids,
                 attention_mask=mask,
                 do_sample=False,
-                max_new_tokens=LIMIT,
+                max_new_tokens=max_new_tokens,
                 suppress_tokens=list(range(self.words, WORDS)),
                 return_dict_in_generate=True,
                 output_scores=True,
                 **options,
             )
         sequences = [row[1:] for row in out.sequences.tolist()]
-        sequences = [row[: row.index(1) + 1] if 1 in row else row[:LIMIT] for row in sequences]
+        sequences = [row[: row.index(1) + 1] if 1 in row else row[:max_new_tokens] for row in sequences]
         scores = getattr(out, "sequences_scores", None)
         scores = [None] * len(sequences) if scores is None else scores.tolist()
         n = options.get("num_return_sequences", 1)
         outputs = list(zip(sequences, scores))
         return [outputs[i * n : (i + 1) * n] for i in range(len(rows))]
 
-    def generate(self, *arguments, texts=TEXTS, limit=LIMIT, **options) -> list[dict]:
+    def generate(self, *arguments, texts=TEXTS, max_new_tokens=LIMIT, **options) -> list[dict]:
         flags = []
         for name, value in options.items():
             value = str(value).lower() if isinstance(value, bool) else value
             flags += ["--" + NAMES.get(name, name).replace("_", "-"), value]
         lines = "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts))
-        common = ("--checkpoint", "ours", "--jsonl", "--precision", "fp32", "--max-new-tokens", limit)
+        common = ("--checkpoint", "ours", "--jsonl", "--precision", "fp32", "--max-new-tokens", max_new_tokens)
         printed = self.succeed("generate", *common, *flags, *arguments, stdin=lines)
         answers = [json.loads(line) for line in printed.splitlines()]
         assert [answer["id"] for answer in answers] == list(range(len(texts)))
@@ -162,7 +169,7 @@ def test_ids_and_scores_are_those_of_transformers(pair, way):
             if score is None:
                 assert "score" not in output
             else:
-                assert output["score"] == pytest.approx(score, abs=1e-4)
+                assert output["score"] == pytest.approx(score, rel=1e-4)
 
 
 @pytest.mark.parametrize("way", ["greedy", "4 beams, short", "sample"])
@@ -183,7 +190,7 @@ def test_sampling_draws_from_the_distribution_of_transformers(dense):
     draws, text = 3000, 2
     filters = dict(temperature=1.5, top_k=12, top_p=0.8)
     flags = ("--sample", "--seed", 1, "--batch-size", 100)
-    found = dense.generate(*flags, limit=1, texts=[TEXTS[text]] * draws, **filters)
+    found = dense.generate(*flags, max_new_tokens=1, texts=[TEXTS[text]] * draws, **filters)
     counts = torch.zeros(WORDS)
     for answer in found:
         counts[answer["tokens"][0]] += 1
@@ -241,7 +248,16 @@ def test_json_lines_keep_any_id_and_need_none(dense):
 
 @pytest.mark.parametrize(
     "line, what",
-    [("owl", "is no JSON object"), ('["owl"]', "is no JSON object"), ("{}", 'has no "text"'), ('{"text": 3}', "is 3")],
+    [
+        ("owl", "broken JSON at byte 1 of the line; expected one object a line"),
+        ('{"text": "owl', "broken JSON at byte 14 of the line; expected one object a line"),
+        ('{"text": "\\ud800"}', "broken JSON at byte 17 of the line; expected one object a line"),
+        ('{"text": "owl", "id": 1e999}', "holds a number too large for a double; expected one object a line"),
+        ('["owl"]', "is no JSON object; expected an object"),
+        ("3", "is no JSON object; expected an object"),
+        ("{}", 'has no "text"; expected an object'),
+        ('{"text": 3}', '"text" is 3; expected an object'),
+    ],
 )
 def test_mistake_in_json_lines_is_named_with_its_line(dense, line, what):
     (dense.directory / "in.jsonl").write_text('{"text": "owl"}\n' + line + "\n")
@@ -250,7 +266,35 @@ def test_mistake_in_json_lines_is_named_with_its_line(dense, line, what):
             "generate", "--checkpoint", "ours", "--jsonl", *arguments, stdin=(dense.directory / "in.jsonl").read_text()
         )
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith(f"error: {name}") and what in done.stderr and "expected an object" in done.stderr
+        assert done.stderr.startswith(f"error: {name} {what}") and done.stderr.count("\n") == 1
+
+
+def test_byte_that_is_no_utf8_in_json_lines_is_named(dense):
+    (dense.directory / "in.jsonl").write_bytes(b'{"text": "\xff"}\n')
+    done = dense("generate", "--checkpoint", "ours", "--jsonl", "--input", "in.jsonl")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: in.jsonl:1: broken JSON at byte 11 of the line")
+
+
+def test_long_input_is_answered_window_by_window(dense):
+    """64 batches are printed while the program waits for the next line, and samples are those of one window."""
+    texts = [TEXTS[i % len(TEXTS)] for i in range(70)]
+    common = ("--checkpoint", "ours", "--precision", "fp32", "--max-new-tokens", "3", "--sample", "--seed", "2")
+    arguments = [str(PROGRAM), "generate", *common, "--batch-size", "1", "--json", "windows.json"]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=dense.directory)
+    with subprocess.Popen(arguments, **pipes) as program:
+        watchdog = threading.Timer(60, program.kill)
+        watchdog.start()
+        program.stdin.write("".join(f"{text}\n" for text in texts[:64]))
+        program.stdin.flush()
+        printed = "".join(program.stdout.readline() for _ in range(64))
+        assert program.poll() is None and printed.count("\n") == 64
+        printed += program.communicate("".join(f"{text}\n" for text in texts[64:]))[0]
+        watchdog.cancel()
+    lines = "".join(f"{text}\n" for text in texts)
+    assert printed == dense.succeed("generate", *common, "--batch-size", 70, "--json", "whole.json", stdin=lines)
+    windows, whole = (json.loads((dense.directory / name).read_text()) for name in ("windows.json", "whole.json"))
+    assert windows == whole and whole["outputs"] == 70
 
 
 @pytest.mark.parametrize(
@@ -264,6 +308,9 @@ def test_mistake_in_json_lines_is_named_with_its_line(dense, line, what):
         ("--beams 2 --stream", "--stream: beam search"),
         ("--jsonl --stream", "expected one of them"),
         ("--sample --top-p 0", "top_p is 0"),
+        ("--sample --temperature 1e-38", "temperature is 1e-38; expected 1e-06 to 1e+30"),
+        ("--repetition-penalty 1e39", "repetition_penalty is 1e+39; expected 1e-30 to 1e+30"),
+        ("--beams 2 --length-penalty 20", "length_penalty is 20; expected one with which"),
         ("--precision fp8", '"auto", "fp32", "bf16"'),
     ],
 )

@@ -3,8 +3,10 @@
 
 #include <gmock/gmock.h>
 
+#include "altup/util/error.h"
 #include "tests/data/support.h"
 #include "tests/support/one_thread.h"
+#include "trainers/bench.h"
 #include "trainers/text_stream.h"
 
 namespace altup {
@@ -76,6 +78,27 @@ TEST(TextGeneration, BatchesChangeNothing) {
       EXPECT_EQ(together.hypotheses[i][0].text, together.texts[i]);
     }
   }
+}
+
+TEST(TextGeneration, ASampleGoesByTheNumberOfItsInput) {
+  auto model = small_model();
+  const std::vector<std::string> inputs = {words(1), words(5), words(2), words(3)};
+  const TextGenerationConfig config{.decoding = {.max_new_tokens = 12, .sample = true}};
+  const auto all = generate_texts(model, *small_tokenizer(), inputs, config).texts;
+  const std::vector<std::string> later(inputs.begin() + 2, inputs.end());
+  EXPECT_EQ(generate_texts(model, *small_tokenizer(), later, config, 2).texts,
+            std::vector(all.begin() + 2, all.end()));
+}
+
+TEST(BenchGenerate, KeepsToTheTokenizersIdsAndLeavesTheModelInItsMode) {
+  auto model = small_model();
+  GenerateBenchConfig config{
+      .batch_size = 1, .beams = 3, .input_length = 4, .new_tokens = 3, .repeats = 1};
+  model->train();
+  bench_generate(model, config);
+  EXPECT_TRUE(model->is_training());
+  config.valid_vocab = 5;  // too few for three beams
+  EXPECT_THROW(bench_generate(model, config), UserError);
 }
 
 TEST(TextGeneration, CountsWhatTheLimitsCut) {
