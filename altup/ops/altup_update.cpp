@@ -16,6 +16,7 @@
 #include <torch/library.h>
 
 #include "altup/ops/reference.h"
+#include "altup/ops/registration.h"
 
 namespace altup::internal {
 

@@ -8,11 +8,6 @@
 
 namespace altup::internal {
 
-/// Whether this copy of the library is the first that the process loads: a Python program may meet
-/// an installed one and one of a build. Only the first registers the operators; registering them
-/// twice would end the process.
-bool is_first_copy();
-
 using UpdateGradients = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
 /// Checks shapes, types, devices and the index, as ops.h promises; works on symbolic shapes too.

@@ -4,16 +4,16 @@
 // are added in order, in double. The result is therefore the same for any number of threads.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
 #include <torch/library.h>
 
 #include <algorithm>
-#include <string>
 #include <type_traits>
 
 #include "altup/ops/altup_update.h"
 #include "altup/ops/altup_update_kernels.h"
+#include "altup/ops/cpu_dispatch.h"
 #include "altup/ops/reference.h"
+#include "altup/ops/registration.h"
 
 #ifndef _OPENMP
 #error "at::parallel_for runs on one thread in a file compiled without OpenMP."
@@ -27,18 +27,6 @@ namespace {
 constexpr int64_t kPiece = 2048;
 /// Fewer pieces than this are not worth waking another thread.
 constexpr int64_t kPiecesPerThread = 16;
-
-/// The kernels of the widest vectors that PyTorch itself uses here (so ATEN_CPU_CAPABILITY holds
-/// for both).
-template <typename Scalar>
-UpdateKernels<Scalar> kernels_of_this_cpu(int num_blocks) {
-#if defined(__x86_64__)
-  static const std::string capability = at::get_cpu_capability();
-  if (capability == "AVX512") return vector64::update_kernels<Scalar>(num_blocks);
-  if (capability == "AVX2") return vector32::update_kernels<Scalar>(num_blocks);
-#endif
-  return vector16::update_kernels<Scalar>(num_blocks);
-}
 
 bool has_kernel(const at::Tensor& x, at::ScalarType type) {
   return x.size(0) <= kMaxFusedBlocks &&
@@ -58,8 +46,6 @@ at::Tensor with_dense_blocks(const at::Tensor& state, at::ScalarType type) {
 /// The tensors of a call in the form of the kernels, and the arguments that point to them.
 template <typename Scalar>
 struct Prepared {
-  using Element = std::conditional_t<std::is_same_v<Scalar, BFloat16Bits>, c10::BFloat16, Scalar>;
-
   Prepared(const at::Tensor& x_given, const at::Tensor& x_tilde_given, const at::Tensor& p_given,
            const at::Tensor& g_given, int64_t active_block)
       : x(with_dense_blocks(x_given, type)),
@@ -69,21 +55,14 @@ struct Prepared {
     args.num_blocks = static_cast<int>(x.size(0));
     args.active_block = static_cast<int>(active_block);
     args.block_size = x_tilde.numel();
-    args.x = pointer(x);
+    args.x = pointer<Scalar>(x);
     args.x_stride = x.stride(0);
-    args.x_tilde = pointer(x_tilde);
+    args.x_tilde = pointer<Scalar>(x_tilde);
     args.p = p.const_data_ptr<SumType<Scalar>>();
     args.g = g.const_data_ptr<SumType<Scalar>>();
   }
 
-  static const Scalar* pointer(const at::Tensor& tensor) {
-    return reinterpret_cast<const Scalar*>(tensor.const_data_ptr<Element>());
-  }
-  static Scalar* mutable_pointer(const at::Tensor& tensor) {
-    return reinterpret_cast<Scalar*>(tensor.mutable_data_ptr<Element>());
-  }
-
-  static constexpr auto type = c10::CppTypeToScalarType<Element>::value;
+  static constexpr auto type = c10::CppTypeToScalarType<Element<Scalar>>::value;
   static constexpr auto sum_type = c10::CppTypeToScalarType<SumType<Scalar>>::value;
   const at::Tensor x, x_tilde, p, g;
   UpdateArguments<Scalar> args;
@@ -107,9 +86,9 @@ at::Tensor update_cpu_as(const at::Tensor& x, const at::Tensor& x_tilde,
   Prepared<Scalar> prepared(x, x_tilde, prediction_coefs, correction_coefs, active_block);
   auto& args = prepared.args;
   auto y = at::empty(x.sizes(), x.options().dtype(prepared.type));
-  args.y = prepared.mutable_pointer(y);
+  args.y = mutable_pointer<Scalar>(y);
 
-  const auto kernel = kernels_of_this_cpu<Scalar>(args.num_blocks).forward;
+  const auto kernel = ALTUP_OF_THIS_CPU(update_kernels<Scalar>(args.num_blocks)).forward;
   for_each_piece(args.block_size,
                  [&](int64_t begin, int64_t end, int64_t) { kernel(args, begin, end); });
   return y;
@@ -125,10 +104,10 @@ UpdateGradients update_backward_cpu_as(const at::Tensor& grad, const at::Tensor&
   const auto dy = with_dense_blocks(grad, prepared.type);
   const auto dx = at::empty(x.sizes(), x.options().dtype(prepared.type));
   const auto dx_tilde = at::empty(x_tilde.sizes(), dx.options());
-  args.dy = prepared.pointer(dy);
+  args.dy = pointer<Scalar>(dy);
   args.dy_stride = dy.stride(0);
-  args.dx = prepared.mutable_pointer(dx);
-  args.dx_tilde = prepared.mutable_pointer(dx_tilde);
+  args.dx = mutable_pointer<Scalar>(dx);
+  args.dx_tilde = mutable_pointer<Scalar>(dx_tilde);
 
   const int64_t num_blocks = args.num_blocks;
   const int64_t num_sums = num_blocks * num_blocks + num_blocks;
@@ -136,7 +115,7 @@ UpdateGradients update_backward_cpu_as(const at::Tensor& grad, const at::Tensor&
       at::empty({at::divup(args.block_size, kPiece), num_sums},
                 x.options().dtype(at::kDouble));  // dp, then dg, of every piece
   auto* const share = shares.mutable_data_ptr<double>();
-  const auto kernel = kernels_of_this_cpu<Scalar>(args.num_blocks).backward;
+  const auto kernel = ALTUP_OF_THIS_CPU(update_kernels<Scalar>(args.num_blocks)).backward;
   for_each_piece(args.block_size, [&](int64_t begin, int64_t end, int64_t piece) {
     kernel(args, begin, end, share + piece * num_sums);
   });

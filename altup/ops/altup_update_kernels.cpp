@@ -1,82 +1,11 @@
 // The arithmetic of altup::update for one vector width, ALTUP_VECTOR_BYTES; the formulas are at the
 // top of altup_update.cpp. Each pass reads every input once and writes every output once, which is
 // what the operator costs: there are a few operations per number that comes from memory.
-//
-// Written with the vector types of GCC and Clang, since compilers may not vectorise a
-// floating-point sum by themselves: that would reorder it.
 #include "altup/ops/altup_update_kernels.h"
-
-#define ALTUP_CONCATENATE_(a, b) a##b
-#define ALTUP_CONCATENATE(a, b) ALTUP_CONCATENATE_(a, b)
-#define ALTUP_VECTOR_NAMESPACE ALTUP_CONCATENATE(vector, ALTUP_VECTOR_BYTES)
-#define ALTUP_INLINE inline __attribute__((always_inline))
+#include "altup/ops/simd.h"
 
 namespace altup::internal::ALTUP_VECTOR_NAMESPACE {
 namespace {
-
-template <typename Scalar>
-struct Simd {
-  using Sum = SumType<Scalar>;
-  static constexpr int kLanes = ALTUP_VECTOR_BYTES / sizeof(Sum);
-  typedef Sum Vector __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
-
-  static ALTUP_INLINE Vector load(const Scalar* from) {
-    Vector vector;
-    __builtin_memcpy(&vector, from, sizeof(vector));
-    return vector;
-  }
-  static ALTUP_INLINE void store(Vector vector, Scalar* to) {
-    __builtin_memcpy(to, &vector, sizeof(vector));
-  }
-};
-
-template <>
-struct Simd<BFloat16Bits> {
-  using Sum = float;
-  static constexpr int kLanes = ALTUP_VECTOR_BYTES / sizeof(float);
-  typedef float Vector __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
-  typedef std::uint32_t Words __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
-  typedef std::uint16_t Halves __attribute__((vector_size(ALTUP_VECTOR_BYTES / 2)));
-
-  /// A bfloat16 is the upper half of a float.
-  static ALTUP_INLINE Vector load(const BFloat16Bits* from) {
-    Halves halves;
-    __builtin_memcpy(&halves, from, sizeof(halves));
-    return reinterpret_cast<Vector>(__builtin_convertvector(halves, Words) << 16);
-  }
-  /// Rounds to nearest, ties to even, without a branch; a NaN stays one.
-  static ALTUP_INLINE void store(Vector vector, BFloat16Bits* to) {
-    const Words bits = reinterpret_cast<Words>(vector);
-    const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    const Words quiet_nan = Words{} + 0x7fc0;
-    const Halves halves = __builtin_convertvector(vector == vector ? rounded : quiet_nan, Halves);
-    __builtin_memcpy(to, &halves, sizeof(halves));
-  }
-};
-
-/// `count` numbers, of which all but the last step of a row are a whole vector; the missing ones
-/// are 0, so that they add nothing to a sum.
-template <bool kWhole, typename Scalar>
-ALTUP_INLINE typename Simd<Scalar>::Vector load(const Scalar* from, std::int64_t count) {
-  if constexpr (kWhole) {
-    return Simd<Scalar>::load(from);
-  } else {
-    Scalar padded[Simd<Scalar>::kLanes] = {};
-    __builtin_memcpy(padded, from, count * sizeof(Scalar));
-    return Simd<Scalar>::load(padded);
-  }
-}
-
-template <bool kWhole, typename Scalar>
-ALTUP_INLINE void store(typename Simd<Scalar>::Vector vector, Scalar* to, std::int64_t count) {
-  if constexpr (kWhole) {
-    Simd<Scalar>::store(vector, to);
-  } else {
-    Scalar padded[Simd<Scalar>::kLanes];
-    Simd<Scalar>::store(vector, padded);
-    __builtin_memcpy(to, padded, count * sizeof(Scalar));
-  }
-}
 
 // --- Forward
 // ---------------------------------------------------------------------------------------
@@ -158,13 +87,6 @@ ALTUP_INLINE void backward_step(const UpdateArguments<Scalar>& args, const Sum (
     for (int i = 1; i < K; ++i) dx += p[i][j] * dy[i];
     store<kWhole>(dx, args.dx + j * args.block_size + at, count);
   }
-}
-
-template <typename Vector>
-ALTUP_INLINE double sum_of_lanes(const Vector& vector) {
-  double sum = 0;
-  for (std::size_t lane = 0; lane < sizeof(vector) / sizeof(vector[0]); ++lane) sum += vector[lane];
-  return sum;
 }
 
 template <int K, typename Scalar>

@@ -1,22 +1,11 @@
-// The CPU kernels of altup::update as altup_update_cpu.cpp sees them. They are compiled once for
-// each vector width (see CMakeLists.txt) with that processor's flags, and therefore include nothing
-// that could leave an inline function in the object file: the linker might pick it for a processor
-// without those instructions.
+// The CPU kernels of altup::update as altup_update_cpu.cpp sees them; see kernel_types.h.
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
+
+#include "altup/ops/kernel_types.h"
 
 namespace altup::internal {
-
-/// c10::BFloat16, bit for bit.
-struct BFloat16Bits {
-  std::uint16_t bits;
-};
-
-/// What the sums over activations of type Scalar are done in.
-template <typename Scalar>
-using SumType = std::conditional_t<std::is_same_v<Scalar, double>, double, float>;
 
 /// One call of the operator. The formulas act on each element of a block alone, with the same
 /// coefficients, so [B, T, d] is one row of block_size elements here. (Coefficients that differ
@@ -55,16 +44,16 @@ struct UpdateKernels {
 /// The kernels exist for 1..kMaxFusedBlocks blocks: as many as keep all sums in registers.
 inline constexpr int kMaxFusedBlocks = 4;
 
-// One namespace per vector width. Defined for float, double and BFloat16Bits.
-namespace vector16 {  // SSE2, NEON: every processor
+// Defined for float, double and BFloat16Bits.
+namespace vector16 {
 template <typename Scalar>
 UpdateKernels<Scalar> update_kernels(int num_blocks);
 }
-namespace vector32 {  // AVX2 and FMA
+namespace vector32 {
 template <typename Scalar>
 UpdateKernels<Scalar> update_kernels(int num_blocks);
 }
-namespace vector64 {  // AVX-512
+namespace vector64 {
 template <typename Scalar>
 UpdateKernels<Scalar> update_kernels(int num_blocks);
 }

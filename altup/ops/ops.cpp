@@ -3,12 +3,18 @@
 #include "altup/ops/ops.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/library.h>
 
 #include <atomic>
 
 #include "altup/ops/altup_update.h"
+#include "altup/ops/attention.h"
+#include "altup/ops/cross_entropy.h"
+#include "altup/ops/gated_gelu.h"
 #include "altup/ops/reference.h"
+#include "altup/ops/registration.h"
+#include "altup/ops/rms_norm.h"
 
 // A fragment, since a second copy of the library may not so much as open a TORCH_LIBRARY.
 TORCH_LIBRARY_FRAGMENT(altup, m) {
@@ -19,6 +25,28 @@ TORCH_LIBRARY_FRAGMENT(altup, m) {
   m.def(
       "update_backward(Tensor grad, Tensor x, Tensor x_tilde, Tensor prediction_coefs, "
       "Tensor correction_coefs, int active_block) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "rms_norm(Tensor x, Tensor weight, float epsilon, ScalarType? dtype=None) -> "
+      "(Tensor y, Tensor rstd)");
+  m.def(
+      "add_rms_norm(Tensor x, Tensor delta, Tensor weight, float epsilon) -> "
+      "(Tensor sum, Tensor y, Tensor rstd)");
+  m.def(
+      "rms_norm_backward(Tensor dy, Tensor? dsum, Tensor sum, Tensor weight, Tensor rstd, "
+      "ScalarType? narrow) -> (Tensor dx, Tensor ddelta, Tensor dweight)");
+  m.def(
+      "attention(Tensor q, Tensor k, Tensor v, Tensor? bias=None, Tensor? key_bias=None) -> "
+      "(Tensor out, Tensor lse)");
+  m.def(
+      "attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor? bias, "
+      "Tensor? key_bias, Tensor out, Tensor lse, bool bias_gradient) -> "
+      "(Tensor dq, Tensor dk, Tensor dv, Tensor dbias)");
+  m.def("gated_gelu(Tensor gate, Tensor value) -> Tensor");
+  m.def("gated_gelu_backward(Tensor dy, Tensor gate, Tensor value) -> (Tensor, Tensor)");
+  m.def(
+      "linear_cross_entropy(Tensor x, Tensor weight, Tensor targets, Tensor token_weights, "
+      "float scale=1.0, float z_loss=0.0, float label_smoothing=0.0, bool gradient=True) -> "
+      "(Tensor loss, Tensor nll, Tensor predictions, Tensor dx, Tensor dweight)");
 }
 
 namespace altup {
@@ -50,6 +78,47 @@ at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
   const auto implementation =
       use_reference_kernels() ? reference::update : internal::dispatch_update;
   return implementation(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+}
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if (use_reference_kernels()) return reference::rms_norm(x, weight, epsilon);
+  return std::get<0>(internal::dispatch_rms_norm(x, weight, epsilon, std::nullopt));
+}
+
+std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x, const at::Tensor& delta,
+                                                const at::Tensor& weight, double epsilon) {
+  if (use_reference_kernels()) return reference::add_rms_norm(x, delta, weight, epsilon);
+  auto [sum, y, rstd] = internal::dispatch_add_rms_norm(x, delta, weight, epsilon);
+  return {sum, y};
+}
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const at::Tensor& bias, const at::Tensor& key_bias) {
+  if (use_reference_kernels()) return reference::attention(q, k, v, bias, key_bias);
+  const auto optional = [](const at::Tensor& tensor) {
+    return tensor.defined() ? internal::OptionalTensor(tensor) : std::nullopt;
+  };
+  return std::get<0>(internal::dispatch_attention(q, k, v, optional(bias), optional(key_bias)));
+}
+
+at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value) {
+  const auto implementation =
+      use_reference_kernels() ? reference::gated_gelu : internal::dispatch_gated_gelu;
+  return implementation(gate, value);
+}
+
+LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
+                                        const at::Tensor& targets, const at::Tensor& token_weights,
+                                        const CrossEntropyOptions& options) {
+  TORCH_CHECK(options.scale != 0.0, "altup::linear_cross_entropy: scale must not be 0");
+  if (use_reference_kernels()) {
+    return reference::linear_cross_entropy(x, weight, targets, token_weights, options);
+  }
+  const bool gradient = at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad());
+  auto [loss, nll, predictions, dx, dweight] =
+      internal::dispatch_linear_cross_entropy(x, weight, targets, token_weights, options.scale,
+                                              options.z_loss, options.label_smoothing, gradient);
+  return {loss, nll, predictions};
 }
 
 }  // namespace altup

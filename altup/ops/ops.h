@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <tuple>
 
 #define ALTUP_API __attribute__((visibility("default")))
 
@@ -37,6 +38,80 @@ namespace altup {
 ALTUP_API at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
                             const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs,
                             int64_t active_block);
+
+/// RMSNorm (Zhang & Sennrich 2019) over the last dimension, without a mean and without a bias:
+///
+///     y = x / sqrt(mean(x²) + epsilon) · weight
+///
+///   x       [..., d] floating point, any strides
+///   weight  [d]      floating point
+///
+/// Returns y [..., d], contiguous, of the type of x; under autocast, of autocast's type. Sums are
+/// done in fp32 (double for double). On CPU, fp32 has a fused kernel; all else is composed of ATen
+/// operators. Differentiable; throws c10::Error with the offending shapes or types.
+ALTUP_API at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+
+/// A residual connection and the norm that follows it: sum = x + delta, y = rms_norm(sum).
+/// delta [..., d] has the shape of x; under autocast it may be of a narrower type than x. Returns
+/// (sum, y): sum of the type of x, y of the type of delta.
+ALTUP_API std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x,
+                                                          const at::Tensor& delta,
+                                                          const at::Tensor& weight, double epsilon);
+
+/// The gate of T5 1.1's feed-forward layer (Shazeer 2020): gelu(gate) · value, with the tanh form of
+/// GELU. Both [...] of one shape and floating type; returns [...], contiguous, of that type. On CPU,
+/// fp32 and bf16 have a fused kernel. Differentiable; throws c10::Error.
+ALTUP_API at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value);
+
+struct CrossEntropyOptions {
+  double scale =
+      1.0;  ///< what the loss will be multiplied by; not 0, and known before the backward
+            ///< pass
+  double z_loss = 0.0;
+  double label_smoothing = 0.0;
+};
+
+struct LinearCrossEntropy {
+  at::Tensor loss;         ///< scalar, differentiable: the sum over tokens, without `scale`
+  at::Tensor nll;          ///< scalar, no gradient: Σ token_weights (log Z − l_t), nats
+  at::Tensor predictions;  ///< [N] int64: the piece with the largest logit
+};
+
+/// The output layer and the training loss in one: for each token the logits l = x W^T, log Z =
+/// logsumexp(l), and with the target t, label smoothing s and z-loss z
+///
+///     loss = Σ token_weights ((1 − s)(log Z − l_t) + s (log Z − mean l) + z (log Z)²)
+///
+/// (z-loss: de Brébisson & Vincent 2016; T5X.) The logits of all tokens are never in memory at once;
+/// their gradient is made together with the loss, already times options.scale, so `loss *
+/// options.scale` is what to call backward() on.
+///
+///   x              [N, d]  floating point
+///   weight         [V, d]  floating point; the product is done in the type of x
+///   targets        [N]     int64, in [0, V)
+///   token_weights  [N]     1: counts; 0: padding, which costs no gradient
+///
+/// Under autocast the product is done in autocast's type. On CPU, fp32 and bf16 have a fused kernel.
+/// Throws c10::Error.
+ALTUP_API LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
+                                                  const at::Tensor& targets,
+                                                  const at::Tensor& token_weights,
+                                                  const CrossEntropyOptions& options = {});
+
+/// Attention as in T5: softmax(q k^T + bias) v for every head, without a scaling of the scores.
+///
+///   q         [B, T, H, d]        floating point, any strides
+///   k, v      [B, S, H, d]        of the type of q
+///   bias      [1 or B, H, T, S]   added to the scores; may be undefined, may have a gradient
+///   key_bias  [B, S]              added to the scores of a key (0, or a large negative number that
+///                                 hides padding); may be undefined, has no gradient
+///
+/// Returns [B, T, H, d], contiguous, of the type of q. The weights are not kept: the backward pass
+/// makes them again. Sums are done in fp32 (double for double). Under autocast the products are done
+/// in its type. On CPU, fp32 and bf16 have a fused kernel, whose results do not depend on the number
+/// of threads. Differentiable; throws c10::Error.
+ALTUP_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const at::Tensor& bias = {}, const at::Tensor& key_bias = {});
 
 /// Chooses what the functions of this header run: the registered operators (the default) or, when
 /// set, their twins in reference.h, composed of plain ATen operators. Process-wide; may be called

@@ -8,6 +8,10 @@
 #include <ATen/autocast_mode.h>
 
 #include "altup/ops/altup_update.h"
+#include "altup/ops/attention.h"
+#include "altup/ops/cross_entropy.h"
+#include "altup/ops/gated_gelu.h"
+#include "altup/ops/rms_norm.h"
 
 namespace altup::reference {
 namespace {
@@ -70,6 +74,54 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_backward(
   return {d_state.to(x.scalar_type()).contiguous(), e.to(x_tilde.scalar_type()).contiguous(),
           d_p.to(prediction_coefs.scalar_type()).contiguous(),
           d_g.to(correction_coefs.scalar_type()).contiguous()};
+}
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  internal::check_rms_norm(x, {}, weight);
+  const auto wide = x.to(at::toOpMathType(x.scalar_type()));
+  const auto scale = at::rsqrt(wide.square().mean({-1}, /*keepdim=*/true) + epsilon);
+  return (wide * scale * weight.to(wide.scalar_type())).to(x.scalar_type());
+}
+
+std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x, const at::Tensor& delta,
+                                                const at::Tensor& weight, double epsilon) {
+  internal::check_rms_norm(x, delta, weight);
+  const auto sum = x + delta.to(x.scalar_type());
+  return {sum, rms_norm(sum, weight, epsilon).to(delta.scalar_type())};
+}
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const at::Tensor& bias, const at::Tensor& key_bias) {
+  internal::check_attention(q, k, v, bias, key_bias);
+  const auto queries = q.transpose(1, 2);                                // [B, H, T, d]
+  auto scores = at::matmul(queries, k.transpose(1, 2).transpose(2, 3));  // [B, H, T, S]
+  if (bias.defined()) scores = scores + bias;
+  if (key_bias.defined()) scores = scores + key_bias.unsqueeze(1).unsqueeze(1);
+  const auto weights = at::softmax(scores, -1).to(v.scalar_type());
+  return at::matmul(weights, v.transpose(1, 2)).transpose(1, 2).contiguous();
+}
+
+at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value) {
+  internal::check_gated_gelu(gate, value);
+  return at::gelu(gate, "tanh") * value;
+}
+
+LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
+                                        const at::Tensor& targets, const at::Tensor& token_weights,
+                                        const CrossEntropyOptions& options) {
+  internal::check_linear_cross_entropy(x, weight, targets, token_weights);
+  // Under autocast the product is lowered by itself.
+  const auto product = at::linear(x, weight.to(x.scalar_type()));
+  const auto sum_type = product.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto logits = product.to(sum_type);         // [N, V]
+  const auto weights = token_weights.to(sum_type);  // [N]
+  const auto log_z = at::logsumexp(logits, {-1});   // [N]
+  const auto nll = log_z - logits.gather(1, targets.unsqueeze(1)).squeeze(1);
+  auto loss = (1.0 - options.label_smoothing) * nll + options.z_loss * log_z.square();
+  if (options.label_smoothing > 0) {
+    loss = loss + options.label_smoothing * (log_z - logits.mean(-1));
+  }
+  return {at::dot(loss, weights), at::dot(nll, weights).detach(), logits.argmax(-1)};
 }
 
 }  // namespace altup::reference

@@ -24,4 +24,23 @@ ALTUP_API std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_back
     const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde,
     const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs, int64_t active_block);
 
+/// altup::rms_norm and altup::add_rms_norm, with all derivatives.
+ALTUP_API at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+ALTUP_API std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x,
+                                                          const at::Tensor& delta,
+                                                          const at::Tensor& weight, double epsilon);
+
+/// altup::attention, with all derivatives.
+ALTUP_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                               const at::Tensor& bias = {}, const at::Tensor& key_bias = {});
+
+/// altup::gated_gelu, with all derivatives.
+ALTUP_API at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value);
+
+/// altup::linear_cross_entropy, with all derivatives and with the logits of all tokens in memory.
+ALTUP_API LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
+                                                  const at::Tensor& targets,
+                                                  const at::Tensor& token_weights,
+                                                  const CrossEntropyOptions& options = {});
+
 }  // namespace altup::reference

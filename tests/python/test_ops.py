@@ -95,3 +95,48 @@ def test_errors_name_the_shapes(ops):
         ops.update(x, x_tilde, torch.eye(3), g, 0)
     with pytest.raises((IndexError, RuntimeError), match=r"active_block must be in \[0, 2\), got 5"):
         ops.update(x, x_tilde, p, g, 5)
+
+
+def random(*sizes, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(len(sizes))
+    return torch.randn(*sizes, generator=generator).to(dtype).requires_grad_()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_registrations_of_the_layer_operators_are_complete(ops, dtype):
+    """Schemas, fake kernels and autograd, also with dynamic shapes."""
+    x, weight = random(2, 3, 8), random(8)
+    torch.library.opcheck(ops.rms_norm.default, (x, weight, 1e-6), {"dtype": dtype})
+    torch.library.opcheck(ops.add_rms_norm.default, (x, random(2, 3, 8, dtype=dtype), weight, 1e-6))
+    torch.library.opcheck(ops.gated_gelu.default, (random(2, 3, 8, dtype=dtype), random(2, 3, 8, dtype=dtype)))
+    q, k, v = (random(2, length, 2, 4, dtype=dtype) for length in (3, 5, 5))
+    torch.library.opcheck(ops.attention.default, (q, k, v), {"bias": random(1, 2, 3, 5)})
+    head = (random(4, 8, dtype=dtype), random(11, 8), torch.tensor([0, 10, 3, 3]), torch.ones(4))
+    torch.library.opcheck(ops.linear_cross_entropy.default, head, {"z_loss": 1e-2, "label_smoothing": 0.1})
+
+
+def test_layer_operators_equal_pytorchs(ops):
+    """Against PyTorch's own functions, values and gradients."""
+    x, weight = random(2, 3, 8), random(8)
+    ours = ops.rms_norm(x, weight, 1e-6)[0]
+    theirs = torch.nn.functional.rms_norm(x, (8,), weight, 1e-6)
+    q, k, v, bias = random(2, 3, 2, 4), random(2, 5, 2, 4), random(2, 5, 2, 4), random(1, 2, 3, 5)
+    attended = ops.attention(q, k, v, bias)[0]
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        *(t.transpose(1, 2) for t in (q, k, v)), attn_mask=bias, scale=1.0
+    ).transpose(1, 2)
+    rows, head, targets = random(4, 8), random(11, 8), torch.tensor([0, 10, 3, 3])
+    loss = ops.linear_cross_entropy(rows, head, targets, torch.ones(4), label_smoothing=0.1)[0]
+    plain = torch.nn.functional.cross_entropy(rows @ head.T, targets, label_smoothing=0.1, reduction="sum")
+    gate, value = random(2, 8), random(2, 8)
+    gated = ops.gated_gelu(gate, value)
+    for actual, wanted, inputs in (
+        (ours, theirs, (x, weight)),
+        (attended, expected, (q, k, v, bias)),
+        (loss, plain, (rows, head)),
+        (gated, torch.nn.functional.gelu(gate, approximate="tanh") * value, (gate, value)),
+    ):
+        torch.testing.assert_close(actual, wanted)
+        d = torch.ones_like(wanted)
+        for a, w in zip(torch.autograd.grad(actual, inputs, d), torch.autograd.grad(wanted, inputs, d), strict=True):
+            torch.testing.assert_close(a, w, rtol=1e-4, atol=1e-5)
