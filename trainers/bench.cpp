@@ -1,7 +1,6 @@
 #include "trainers/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 
 #include "altup/models/evaluation_mode.h"
@@ -11,48 +10,11 @@
 #include "altup/optim/optimizer.h"
 #include "altup/util/text.h"
 #include "trainers/runtime.h"
+#include "trainers/timing.h"
 #include "trainers/train_step.h"
 
 namespace altup {
 namespace {
-
-double seconds_of(const std::function<void()>& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-Timing summarise(std::vector<double> seconds) {
-  if (seconds.empty()) return {};
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds[seconds.size() / 2], seconds.front()};
-}
-
-// Runs both bodies once to warm up, then `repeats` times in turn.
-std::pair<Timing, Timing> interleave(int64_t repeats, const std::function<void()>& first,
-                                     const std::function<void()>& second) {
-  std::vector<double> first_seconds;
-  std::vector<double> second_seconds;
-  for (int64_t i = -1; i < repeats; ++i) {
-    const double a = seconds_of(first);
-    const double b = second ? seconds_of(second) : 0.0;
-    if (i < 0) continue;
-    first_seconds.push_back(a);
-    if (second) second_seconds.push_back(b);
-  }
-  return {summarise(first_seconds), summarise(second_seconds)};
-}
-
-class ReferenceKernels {
- public:
-  ReferenceKernels() : before_(use_reference_kernels()) { set_use_reference_kernels(true); }
-  ~ReferenceKernels() { set_use_reference_kernels(before_); }
-  ReferenceKernels(const ReferenceKernels&) = delete;
-  ReferenceKernels& operator=(const ReferenceKernels&) = delete;
-
- private:
-  bool before_;
-};
 
 Batch random_batch(int64_t size, int64_t input_length, int64_t target_length, int64_t vocab_size) {
   CounterRng rng(1);
@@ -94,7 +56,7 @@ StepBench bench_step(const RunConfig& config, int64_t steps) {
     const ReferenceKernels reference;
     run();
   };
-  const bool has_kernels = config.model.num_blocks() > 1 && !use_reference_kernels();
+  const bool has_kernels = !use_reference_kernels();
   run();
   result.peak_memory_mib = peak_memory_mib();  // before the reference path adds its own
   std::tie(result.fused, result.reference) =
@@ -138,40 +100,6 @@ GenerateBench bench_generate(T5& model, const GenerateBenchConfig& config) {
       interleave(config.repeats, cached, both ? std::function<void()>(uncached) : nullptr);
   result.tokens = config.batch_size * config.new_tokens;
   return result;
-}
-
-std::vector<OpBench> bench_ops(int64_t repeats) {
-  std::vector<OpBench> results;
-  for (const auto dtype : {torch::kFloat, torch::kBFloat16}) {
-    for (const int64_t blocks : {2, 4}) {
-      const auto x = torch::randn({blocks, 8, 512, 512}).to(dtype).requires_grad_();
-      const auto x_tilde = torch::randn({8, 512, 512}).to(dtype).requires_grad_();
-      const auto p = torch::eye(blocks).requires_grad_();
-      const auto g = torch::ones({blocks}).requires_grad_();
-      const auto gradient = torch::randn_like(x);
-      const auto forward = [&] {
-        torch::NoGradGuard no_grad;
-        update(x, x_tilde, p, g, 0);
-      };
-      const auto both = [&] {
-        torch::autograd::grad({update(x, x_tilde, p, g, 0)}, {x, x_tilde, p, g}, {gradient});
-      };
-      const std::string shape =
-          altup::str(" K=", blocks, dtype == torch::kFloat ? " fp32" : " bf16", " [", blocks,
-                     ", 8, 512, 512]");
-      const auto measure = [&](const std::string& what, const std::function<void()>& body) {
-        OpBench result{.name = "update " + what + shape, .fused = {}, .reference = {}};
-        std::tie(result.fused, result.reference) = interleave(repeats, body, [&] {
-          const ReferenceKernels reference;
-          body();
-        });
-        results.push_back(result);
-      };
-      measure("forward", forward);
-      measure("forward+backward", both);
-    }
-  }
-  return results;
 }
 
 }  // namespace altup

@@ -19,8 +19,8 @@ struct Timing {
 struct StepBench {
   int64_t steps = 0;
   Timing fused;
-  Timing reference;    ///< the same step on the reference kernels; not measured (0) where there is
-                       ///< none to replace
+  Timing reference;    ///< the same step on the reference kernels; not measured (0) where they are
+                       ///< what the run uses
   int64_t tokens = 0;  ///< encoder + decoder tokens of a step
   double flops = 0.0;  ///< matrix products of a step, forward and backward
   double peak_memory_mib = 0.0;
@@ -54,7 +54,7 @@ struct GenerateBench {
 GenerateBench bench_generate(T5& model, const GenerateBenchConfig& config);
 
 struct OpBench {
-  std::string name;  ///< as "update forward+backward K=2 fp32 [2, 8, 512, 512]"
+  std::string name;  ///< as "update K=2 [2, 8, 512, 512] fp32 forward+backward"
   Timing fused;
   Timing reference;
 };

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "altup/models/evaluation_mode.h"
-#include "altup/modules/cross_entropy.h"
+#include "altup/ops/ops.h"
 #include "altup/util/files.h"
 #include "altup/util/logging.h"
 #include "trainers/batch_tensors.h"
@@ -31,11 +31,11 @@ LossEvaluation evaluate_loss(T5& model, const Tokenizer& tokenizer,
       break;
     }
     const auto tensors = to_tensors(batch, 0, batch.size, device);
-    const auto logits =
-        model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids).flatten(0, 1);
-    nll += cross_entropy_sum(logits, tensors.targets, tensors.weights, {}).nll.item<double>();
+    const auto batch_loss = model->loss(tensors.input_ids, tensors.input_mask, tensors.decoder_ids,
+                                        tensors.targets, tensors.weights, {});
+    nll += batch_loss.nll.item<double>();
     const auto counted = span_weights(tensors.targets, tensors.weights, tokenizer.pieces());
-    correct += (counted * (logits.argmax(-1) == tensors.targets)).sum().item<double>();
+    correct += (counted * (batch_loss.predictions == tensors.targets)).sum().item<double>();
     span_tokens += counted.sum().item<double>();
     result.target_tokens += tensors.target_tokens;
   }

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <functional>
 
-#include "altup/modules/cross_entropy.h"
+#include "altup/ops/ops.h"
 #include "altup/util/random.h"
 #include "altup/util/text.h"
 #include "trainers/batch_tensors.h"
@@ -95,8 +95,6 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
   const auto device = model->shared->weight.device();
   const int64_t micro =
       config.train.micro_batch_size > 0 ? config.train.micro_batch_size : batch.size;
-  const CrossEntropyConfig loss_config{.z_loss = config.train.z_loss,
-                                       .label_smoothing = config.train.label_smoothing};
   StepResult result;
   result.target_tokens = batch.target_tokens();
   result.tokens = batch.input_tokens() + result.target_tokens;
@@ -105,23 +103,24 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
 
   seed_dropout(config.train.seed, step);
   model->train();
-  const double scale = 1.0 / static_cast<double>(result.target_tokens);
+  // Every micro-batch's loss is divided by the target tokens of the whole batch.
+  const CrossEntropyOptions options{.scale = 1.0 / static_cast<double>(result.target_tokens),
+                                    .z_loss = config.train.z_loss,
+                                    .label_smoothing = config.train.label_smoothing};
   BatchTensors tensors;  // of the last micro-batch, after the loop
   for (int64_t first = 0; first < batch.size; first += micro) {
     tensors = to_tensors(batch, first, std::min(micro, batch.size - first), device);
-    CrossEntropySum sum;
+    LinearCrossEntropy sum;
     {
       AutocastGuard autocast(precision, device);
-      const auto logits =
-          model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids).flatten(0, 1);
-      sum = cross_entropy_sum(logits, tensors.targets, tensors.weights, loss_config);
-      torch::NoGradGuard no_grad;
-      const auto counted = span_weights(tensors.targets, tensors.weights, pieces);
-      result.correct += (counted * (logits.argmax(-1) == tensors.targets)).sum().item<double>();
-      result.span_tokens += counted.sum().item<double>();
+      sum = model->loss(tensors.input_ids, tensors.input_mask, tensors.decoder_ids, tensors.targets,
+                        tensors.weights, options);
     }
-    (sum.loss * scale).backward();
-    result.loss += sum.loss.item<double>() * scale;
+    const auto counted = span_weights(tensors.targets, tensors.weights, pieces);
+    result.correct += (counted * (sum.predictions == tensors.targets)).sum().item<double>();
+    result.span_tokens += counted.sum().item<double>();
+    (sum.loss * options.scale).backward();
+    result.loss += sum.loss.item<double>() * options.scale;
     if (!std::isfinite(result.loss))
       report_not_finite(model, tensors, precision, step, result.loss);
   }

@@ -43,10 +43,12 @@ void EncoderLayerImpl::reset_parameters() {
   feed_forward->reset_parameters();
 }
 
-torch::Tensor EncoderLayerImpl::forward(const torch::Tensor& x, const torch::Tensor& bias) {
-  const auto attended = self_attention->self_attention(self_attention_norm(x), bias);
-  const auto middle = x + apply_dropout(attended, dropout_, is_training());
-  return middle + apply_dropout(feed_forward(feed_forward_norm(middle)), dropout_, is_training());
+torch::Tensor EncoderLayerImpl::forward(const torch::Tensor& x, const torch::Tensor& bias,
+                                        const torch::Tensor& key_bias) {
+  const auto attended = self_attention->self_attention(self_attention_norm(x), bias, key_bias);
+  const auto [middle, normed] =
+      feed_forward_norm->add(x, apply_dropout(attended, dropout_, is_training()));
+  return middle + apply_dropout(feed_forward(normed), dropout_, is_training());
 }
 
 DecoderLayerImpl::DecoderLayerImpl(const T5Config& config) : dropout_(config.dropout) {
@@ -73,14 +75,14 @@ torch::Tensor DecoderLayerImpl::forward(const torch::Tensor& x, const torch::Ten
                                         const torch::Tensor& memory_bias, LayerCache* cache) {
   AttentionCache* self_cache = cache == nullptr ? nullptr : &cache->self;
   AttentionCache* cross_cache = cache == nullptr ? nullptr : &cache->cross;
-  auto state = x;  // [B, T, d]
   const auto attended =
-      self_attention->self_attention(self_attention_norm(state), self_bias, self_cache);
-  state = state + apply_dropout(attended, dropout_, is_training());
-  const auto crossed = cross_attention->cross_attention(cross_attention_norm(state), memory,
-                                                        memory_bias, cross_cache);
-  state = state + apply_dropout(crossed, dropout_, is_training());
-  return state + apply_dropout(feed_forward(feed_forward_norm(state)), dropout_, is_training());
+      self_attention->self_attention(self_attention_norm(x), self_bias, {}, self_cache);
+  const auto [after_self, to_cross] =
+      cross_attention_norm->add(x, apply_dropout(attended, dropout_, is_training()));
+  const auto crossed = cross_attention->cross_attention(to_cross, memory, memory_bias, cross_cache);
+  const auto [after_cross, to_feed_forward] =
+      feed_forward_norm->add(after_self, apply_dropout(crossed, dropout_, is_training()));
+  return after_cross + apply_dropout(feed_forward(to_feed_forward), dropout_, is_training());
 }
 
 }  // namespace altup

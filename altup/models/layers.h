@@ -15,8 +15,9 @@ class EncoderLayerImpl : public torch::nn::Module {
  public:
   explicit EncoderLayerImpl(const T5Config& config);
   void reset_parameters();
-  /// x [B, S, d], bias [1 or B, H, S, S] -> [B, S, d]
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& bias);
+  /// x [B, S, d], bias [1, H, S, S], key_bias [B, S] or undefined -> [B, S, d]
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& bias,
+                        const torch::Tensor& key_bias);
 
   RmsNorm self_attention_norm{nullptr};
   Attention self_attention{nullptr};
@@ -32,9 +33,8 @@ class DecoderLayerImpl : public torch::nn::Module {
  public:
   explicit DecoderLayerImpl(const T5Config& config);
   void reset_parameters();
-  /// x [B, T, d], self_bias [1, H, T, past + T], memory [B, S, memory width], memory_bias [B, 1, 1,
-  /// S] or undefined
-  /// -> [B, T, d]
+  /// x [B, T, d], self_bias [1, H, T, past + T], memory [B, S, memory width], memory_bias [B, S] or
+  /// undefined -> [B, T, d]
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& self_bias,
                         const torch::Tensor& memory, const torch::Tensor& memory_bias,
                         LayerCache* cache);

@@ -75,17 +75,19 @@ void EncoderImpl::reset_parameters() {
 }
 
 torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& mask) {
-  auto bias = relative_bias(embedded.size(1), embedded.size(1));  // [1, H, S, S]
-  if (mask.defined())
-    bias = bias + mask_to_bias(mask, bias.scalar_type()).unsqueeze(1).unsqueeze(1);  // [B, H, S, S]
+  const auto bias = relative_bias(embedded.size(1), embedded.size(1));  // [1, H, S, S]
+  torch::Tensor key_bias;                                               // [B, S]
+  if (mask.defined()) key_bias = mask_to_bias(mask, bias.scalar_type());
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, S, d]
   for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
     auto* layer = &layers->at<EncoderLayerImpl>(static_cast<size_t>(i));
     state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
-      if (!checkpoint_activations) return layer->forward(x, bias);
+      if (!checkpoint_activations) return layer->forward(x, bias, key_bias);
       return checkpoint_activation(
-          [layer](const std::vector<torch::Tensor>& in) { return layer->forward(in[0], in[1]); },
+          [layer, key_bias](const std::vector<torch::Tensor>& in) {
+            return layer->forward(in[0], in[1], key_bias);
+          },
           {x, bias});
     });
     if (watch) watch(layer_name(i), state);
@@ -126,11 +128,11 @@ torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::T
         torch::ones({length, past + length}, self_bias.options().dtype(torch::kBool)).tril(past);
     self_bias = self_bias + mask_to_bias(visible, self_bias.scalar_type());
   }
-  torch::Tensor memory_bias;  // [B, 1, 1, S]
+  torch::Tensor memory_bias;  // [B, S]
   if (past > 0) {
     memory_bias = cache->memory_bias;
   } else if (memory_mask.defined()) {
-    memory_bias = mask_to_bias(memory_mask, self_bias.scalar_type()).unsqueeze(1).unsqueeze(1);
+    memory_bias = mask_to_bias(memory_mask, self_bias.scalar_type());
     if (cache != nullptr) cache->memory_bias = memory_bias;
   }
 

@@ -46,10 +46,27 @@ torch::Tensor T5Impl::decode(const torch::Tensor& decoder_input_ids, const torch
   return decoder->forward(shared(decoder_input_ids), memory, input_mask, cache);
 }
 
+// A tied head scales what it reads by d^-1/2.
+torch::Tensor T5Impl::head_input(const torch::Tensor& decoded) const {
+  if (!lm_head.is_empty()) return decoded;
+  return decoded * (1.0 / std::sqrt(static_cast<double>(config_.d_model)));
+}
+
+const torch::Tensor& T5Impl::head_weight() const {
+  return lm_head.is_empty() ? shared->weight : lm_head->weight;
+}
+
 torch::Tensor T5Impl::logits(const torch::Tensor& decoded) {
-  if (!lm_head.is_empty()) return lm_head(decoded);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(config_.d_model));
-  return torch::nn::functional::linear(decoded * scale, shared->weight);
+  return torch::linear(head_input(decoded), head_weight());
+}
+
+LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                                const torch::Tensor& decoder_input_ids,
+                                const torch::Tensor& targets, const torch::Tensor& weights,
+                                const CrossEntropyOptions& options) {
+  const auto decoded = decode(decoder_input_ids, encode(input_ids, input_mask), input_mask);
+  return linear_cross_entropy(head_input(decoded).flatten(0, 1), head_weight(), targets, weights,
+                              options);
 }
 
 torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,

@@ -7,6 +7,7 @@
 
 #include "altup/models/stacks.h"
 #include "altup/models/t5_config.h"
+#include "altup/ops/ops.h"
 #include "altup/util/named_tensors.h"
 
 namespace altup {
@@ -33,6 +34,12 @@ class T5Impl : public torch::nn::Module {
                        const torch::Tensor& input_mask, KvCache* cache = nullptr);
   /// [..., output width] -> [..., vocab_size]
   torch::Tensor logits(const torch::Tensor& decoded);
+  /// Teacher-forced loss, summed over tokens; the logits of all tokens are never in memory at once.
+  /// Ids and mask as in forward(); targets and weights [B·T], 0 where a token is padding. See
+  /// linear_cross_entropy().
+  LinearCrossEntropy loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                          const torch::Tensor& decoder_input_ids, const torch::Tensor& targets,
+                          const torch::Tensor& weights, const CrossEntropyOptions& options);
 
   const T5Config& config() const { return config_; }
   /// Recompute every layer in the backward pass.
@@ -44,6 +51,9 @@ class T5Impl : public torch::nn::Module {
   Linear lm_head{nullptr};  ///< empty where the embeddings are tied
 
  private:
+  torch::Tensor head_input(const torch::Tensor& decoded) const;
+  const torch::Tensor& head_weight() const;
+
   T5Config config_;
 };
 TORCH_MODULE(T5);

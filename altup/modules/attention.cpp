@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "altup/ops/ops.h"
+
 namespace altup {
 namespace {
 
@@ -84,65 +86,63 @@ void AttentionImpl::reset_parameters() {
   torch::nn::init::normal_(o->weight, 0.0, inverse_root(config_.num_heads * config_.d_kv));
 }
 
-torch::Tensor AttentionImpl::split_heads(const torch::Tensor& projected) const {
-  return projected.view({projected.size(0), projected.size(1), config_.num_heads, config_.d_kv})
-      .transpose(1, 2);
+torch::Tensor AttentionImpl::by_head(const torch::Tensor& projected) const {
+  return projected.view({projected.size(0), projected.size(1), config_.num_heads, config_.d_kv});
 }
 
 torch::Tensor AttentionImpl::self_attention(const torch::Tensor& x, const torch::Tensor& bias,
-                                            AttentionCache* cache) {
-  const auto queries = split_heads(q(x));  // [B, H, T, d_kv]
-  auto keys = split_heads(k(x));
-  auto values = split_heads(v(x));
-  if (cache != nullptr) {
-    cache->append(keys, values);
-    keys = cache->current_keys();
-    values = cache->current_values();
-  }
-  return attend(queries, keys, values, bias);
+                                            const torch::Tensor& key_bias, AttentionCache* cache) {
+  const auto queries = by_head(q(x));  // [B, T, H, d_kv]
+  const auto keys = by_head(k(x));
+  const auto values = by_head(v(x));
+  if (cache == nullptr) return attend(queries, keys, values, bias, key_bias);
+  cache->append(keys.transpose(1, 2), values.transpose(1, 2));
+  return attend_cached(queries, *cache, bias);
 }
 
 torch::Tensor AttentionImpl::cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
-                                             const torch::Tensor& bias, AttentionCache* cache) {
+                                             const torch::Tensor& key_bias, AttentionCache* cache) {
   const bool cached = cache != nullptr && cache->length > 0;
   const int64_t inputs = cached ? cache->keys.size(0) : memory.size(0);
   // To cross-attention, which knows no order, the beams of an input are further queries.
   const auto folded = x.reshape({inputs, -1, x.size(2)});  // [B, n·T, d]
-  const auto queries = split_heads(q(folded));             // [B, H, n·T, d_kv]
-  if (cached) {
-    return attend(queries, cache->current_keys(), cache->current_values(), bias).view(x.sizes());
+  const auto queries = by_head(q(folded));                 // [B, n·T, H, d_kv]
+  if (!cached) {
+    const auto keys = by_head(k(memory));
+    const auto values = by_head(v(memory));
+    if (cache == nullptr) return attend(queries, keys, values, {}, key_bias).view(x.sizes());
+    cache->keys = keys.transpose(1, 2).contiguous();
+    cache->values = values.transpose(1, 2).contiguous();
+    cache->length = keys.size(1);
   }
-  const auto keys = split_heads(k(memory));
-  const auto values = split_heads(v(memory));
-  if (cache != nullptr) {
-    cache->keys = keys.contiguous();
-    cache->values = values.contiguous();
-    cache->length = keys.size(2);
-  }
-  return attend(queries, keys, values, bias).view(x.sizes());
+  const auto bias = key_bias.defined() ? key_bias.unsqueeze(1).unsqueeze(1) : key_bias;
+  return attend_cached(queries, *cache, bias).view(x.sizes());
 }
 
 torch::Tensor AttentionImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys,
-                                    const torch::Tensor& values, const torch::Tensor& bias) {
-  torch::Tensor context;  // [B, H, T, d_kv]
-  // ATen's fused attention has no gradient for a bias, so training spells it out; also in the first
-  // pass of a checkpointed layer, which runs without gradients and must draw the same dropout.
-  if (torch::GradMode::is_enabled() || is_training()) {
-    auto scores = torch::matmul(queries, keys.transpose(2, 3));  // [B, H, T, S]
-    if (bias.defined()) scores = scores + bias;
-    auto weights = torch::softmax(scores, -1);
-    if (is_training() && config_.dropout > 0)
-      weights = torch::dropout(weights, config_.dropout, true);
-    context = torch::matmul(weights, values);
-  } else {
-    std::optional<torch::Tensor> mask;
-    if (bias.defined()) mask = bias.to(queries.scalar_type());
-    context = torch::scaled_dot_product_attention(queries, keys, values, mask, /*dropout_p=*/0.0,
-                                                  /*is_causal=*/false, /*scale=*/1.0);
+                                    const torch::Tensor& values, const torch::Tensor& bias,
+                                    const torch::Tensor& key_bias) {
+  if (!is_training() || config_.dropout == 0) {
+    return o(attention(queries, keys, values, bias, key_bias).flatten(2));
   }
-  const auto merged = context.transpose(1, 2).reshape(
-      {context.size(0), context.size(2), config_.num_heads * config_.d_kv});  // [B, T, H·d_kv]
-  return o(merged);
+  // Dropout of the weights needs them spelled out.
+  const auto rows = queries.transpose(1, 2);                                // [B, H, T, d_kv]
+  auto scores = torch::matmul(rows, keys.transpose(1, 2).transpose(2, 3));  // [B, H, T, S]
+  if (bias.defined()) scores = scores + bias;
+  if (key_bias.defined()) scores = scores + key_bias.unsqueeze(1).unsqueeze(1);
+  const auto weights = torch::dropout(torch::softmax(scores, -1), config_.dropout, true);
+  return o(torch::matmul(weights, values.transpose(1, 2)).transpose(1, 2).flatten(2));
+}
+
+// Few queries and many keys: ATen's own fused attention, on the cache as it lies.
+torch::Tensor AttentionImpl::attend_cached(const torch::Tensor& queries,
+                                           const AttentionCache& cache, const torch::Tensor& bias) {
+  std::optional<torch::Tensor> mask;
+  if (bias.defined()) mask = bias.to(queries.scalar_type());
+  const auto context = torch::scaled_dot_product_attention(
+      queries.transpose(1, 2), cache.current_keys(), cache.current_values(), mask,
+      /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);  // [B, H, T, d_kv]
+  return o(context.transpose(1, 2).flatten(2));
 }
 
 }  // namespace altup

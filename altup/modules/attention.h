@@ -46,7 +46,7 @@ struct LayerCache {
 /// where the inputs are B: n beams share the cross-attention of their input.
 struct KvCache {
   std::vector<LayerCache> layers;
-  torch::Tensor memory_bias;  ///< [B, 1, 1, S], or undefined where every token is visible
+  torch::Tensor memory_bias;  ///< [B, S], or undefined where every token is visible
   /// Bias of a query on the keys up to its own: the last t columns are that of query t − 1.
   torch::Tensor newest_bias;  ///< [1, H, 1, capacity]
 
@@ -71,25 +71,27 @@ class AttentionImpl : public torch::nn::Module {
   /// (heads·d_kv)^-1/2.
   void reset_parameters();
 
-  /// x [B, T, d_model] attends to itself. `bias` [1 or B, H, T, S] or undefined. With a cache, x
-  /// are the tokens after the cached ones, S counts both, and the new keys are appended. Returns
-  /// [B, T, d_model].
+  /// x [B, T, d_model] attends to itself. `bias` [1 or B, H, T, S] or undefined; `key_bias` [B, S],
+  /// what hides padding, or undefined. With a cache, x are the tokens after the cached ones, S counts
+  /// both, the new keys are appended, and there is no key_bias. Returns [B, T, d_model].
   torch::Tensor self_attention(const torch::Tensor& x, const torch::Tensor& bias,
-                               AttentionCache* cache = nullptr);
+                               const torch::Tensor& key_bias = {}, AttentionCache* cache = nullptr);
 
   /// x [B·n, T, d_model] attends to memory [B, S, memory_width], n rows in turn to the same one.
-  /// `bias` [B, 1, 1, S] or undefined. With a cache, keys and values are computed at the first call
+  /// `key_bias` [B, S] or undefined. With a cache, keys and values are computed at the first call
   /// only, and later ones may leave `memory` undefined.
   torch::Tensor cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
-                                const torch::Tensor& bias, AttentionCache* cache = nullptr);
+                                const torch::Tensor& key_bias, AttentionCache* cache = nullptr);
 
   Linear q{nullptr}, k{nullptr}, v{nullptr}, o{nullptr};
 
  private:
-  torch::Tensor split_heads(
-      const torch::Tensor& projected) const;  // [B, T, H·d_kv] -> [B, H, T, d_kv]
+  torch::Tensor by_head(const torch::Tensor& projected) const;  // [B, T, H·d_kv] -> [B, T, H, d_kv]
   torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys,
-                       const torch::Tensor& values, const torch::Tensor& bias);
+                       const torch::Tensor& values, const torch::Tensor& bias,
+                       const torch::Tensor& key_bias);
+  torch::Tensor attend_cached(const torch::Tensor& queries, const AttentionCache& cache,
+                              const torch::Tensor& bias);
 
   AttentionConfig config_;
 };

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "altup/ops/ops.h"
+
 namespace altup {
 
 FeedForwardImpl::FeedForwardImpl(const FeedForwardConfig& config) : config_(config) {
@@ -23,8 +25,8 @@ void FeedForwardImpl::reset_parameters() {
 }
 
 torch::Tensor FeedForwardImpl::forward(const torch::Tensor& x) {
-  auto hidden = config_.gated_gelu ? torch::gelu(wi_0(x), "tanh") * wi_1(x)
-                                   : torch::relu(wi(x));  // [..., d_ff]
+  auto hidden =
+      config_.gated_gelu ? gated_gelu(wi_0(x), wi_1(x)) : torch::relu(wi(x));  // [..., d_ff]
   if (is_training() && config_.dropout > 0) hidden = torch::dropout(hidden, config_.dropout, true);
   return wo(hidden);
 }

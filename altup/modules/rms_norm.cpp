@@ -1,5 +1,7 @@
 #include "altup/modules/rms_norm.h"
 
+#include "altup/ops/ops.h"
+
 namespace altup {
 
 RmsNormImpl::RmsNormImpl(int64_t width, double epsilon) : epsilon_(epsilon) {
@@ -11,7 +13,12 @@ void RmsNormImpl::reset_parameters() {
 }
 
 torch::Tensor RmsNormImpl::forward(const torch::Tensor& x) {
-  return torch::rms_norm(x, weight.sizes(), weight, epsilon_);
+  return altup::rms_norm(x, weight, epsilon_);
+}
+
+std::tuple<torch::Tensor, torch::Tensor> RmsNormImpl::add(const torch::Tensor& x,
+                                                          const torch::Tensor& delta) {
+  return add_rms_norm(x, delta, weight, epsilon_);
 }
 
 }  // namespace altup

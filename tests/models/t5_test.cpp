@@ -143,7 +143,7 @@ TEST(AltUpLayer, HasTheGradientsOfFiniteDifferences) {
   inputs.push_back(x);
   inputs.push_back(bias);
   EXPECT_TRUE(testing::gradients_match(
-      [&] { return update(x, layer->forward(update->active(x), bias)); }, inputs, 1e-5, 1e-6));
+      [&] { return update(x, layer->forward(update->active(x), bias, {})); }, inputs, 1e-5, 1e-6));
 }
 
 TEST(T5, ShiftsTargetsBehindAPad) {
