@@ -27,10 +27,11 @@ std::vector<Case> cases(torch::ScalarType type) {
   const auto random = [&](at::IntArrayRef sizes) { return leaf(torch::randn(sizes), type); };
   std::vector<Case> list;
   for (const int64_t blocks : {2, 4}) {
-    list.push_back({altup::str("update K=", blocks, " [", blocks, ", 8, 512, 512]"),
-                    [](const Tensors& in) { return Tensors{update(in[0], in[1], in[2], in[3], 0)}; },
-                    {random({blocks, kBatch, kInput, kWidth}), random({kBatch, kInput, kWidth}),
-                     torch::eye(blocks).requires_grad_(), torch::ones({blocks}).requires_grad_()}});
+    list.push_back(
+        {altup::str("update K=", blocks, " [", blocks, ", 8, 512, 512]"),
+         [](const Tensors& in) { return Tensors{update(in[0], in[1], in[2], in[3], 0)}; },
+         {random({blocks, kBatch, kInput, kWidth}), random({kBatch, kInput, kWidth}),
+          torch::eye(blocks).requires_grad_(), torch::ones({blocks}).requires_grad_()}});
   }
   const auto ones = torch::ones({kWidth}).requires_grad_();
   list.push_back({"add_rms_norm [8, 512, 512]",

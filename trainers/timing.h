@@ -27,7 +27,7 @@ inline Timing summarise(std::vector<double> seconds) {
 
 // Runs both bodies once to warm up, then `repeats` times in turn.
 inline std::pair<Timing, Timing> interleave(int64_t repeats, const std::function<void()>& first,
-                                     const std::function<void()>& second) {
+                                            const std::function<void()>& second) {
   std::vector<double> first_seconds;
   std::vector<double> second_seconds;
   for (int64_t i = -1; i < repeats; ++i) {
