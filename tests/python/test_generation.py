@@ -273,7 +273,7 @@ def test_byte_that_is_no_utf8_in_json_lines_is_named(dense):
     (dense.directory / "in.jsonl").write_bytes(b'{"text": "\xff"}\n')
     done = dense("generate", "--checkpoint", "ours", "--jsonl", "--input", "in.jsonl")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: in.jsonl:1: broken JSON at byte 11 of the line")
+    assert done.stderr == "error: in.jsonl:1: byte 11 is not valid UTF-8; expected text in UTF-8\n"
 
 
 def test_long_input_is_answered_window_by_window(dense):
