@@ -114,8 +114,9 @@ template <typename Scalar>
 AttentionGradients backward_as(const at::Tensor& dout_given, const at::Tensor& q,
                                const at::Tensor& k, const at::Tensor& v, const OptionalTensor& bias,
                                const OptionalTensor& key_bias, const at::Tensor& out,
-                               const at::Tensor& lse, bool bias_gradient) {
+                               const at::Tensor& lse_given, bool bias_gradient) {
   const Sizes sizes(q, k);
+  const auto lse = lse_given.contiguous();
   const Biases biases(bias, key_bias);
   const auto dout = dout_given.contiguous();
   const auto fp32 = q.options().dtype(at::kFloat);

@@ -64,10 +64,11 @@ ThreeTensors forward_as(const at::Tensor& x_given, const at::Tensor& delta_given
 template <typename Scalar>
 ThreeTensors backward_as(const at::Tensor& dy_given, const std::optional<at::Tensor>& dsum_given,
                          const at::Tensor& sum, const at::Tensor& weight_given,
-                         const at::Tensor& rstd, bool narrow) {
+                         const at::Tensor& rstd_given, bool narrow) {
   const auto dy = dy_given.contiguous();
   const auto x = sum.contiguous();
   const auto weight = weight_given.contiguous();
+  const auto rstd = rstd_given.contiguous();
   const auto dx = at::empty_like(x);
   const auto ddelta = narrow ? at::empty(x.sizes(), dy.options()) : at::empty({0}, dy.options());
   at::Tensor dsum;

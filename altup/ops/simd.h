@@ -112,11 +112,12 @@ ALTUP_INLINE float max_of_lanes(const Vector& vector) {
   return largest;
 }
 
-/// e^x to 2 units in the last place for x in [-87, 88]; beyond, the value at the bound. A NaN stays
-/// one. By e^x = 2^n e^r with |r| <= ln 2 / 2 and the Taylor polynomial of e^r.
+/// e^x to 2 units in the last place for x in [-87, 88]; 0 below, so that a hidden score weighs
+/// nothing at all, and the value at the bound above. A NaN stays one. By e^x = 2^n e^r with |r| <= ln 2 / 2 and the Taylor polynomial of e^r.
 ALTUP_INLINE Vector exp(Vector x) {
   typedef std::int32_t Words __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
-  x = x < -87.0F ? Vector{} - 87.0F : x;
+  const auto vanishes = x < -87.0F;
+  x = vanishes ? Vector{} - 87.0F : x;
   x = x > 88.0F ? Vector{} + 88.0F : x;
   // Adding 1.5 · 2^23 leaves no place for a fraction: the sum is rounded to a whole number.
   constexpr float kRounder = 12582912.0F;
@@ -132,7 +133,7 @@ ALTUP_INLINE Vector exp(Vector x) {
   y = y * r + 1.0F;
   y = y * r + 1.0F;
   const Words exponent = (__builtin_convertvector(n, Words) + 127) << 23;
-  return y * reinterpret_cast<Vector>(exponent);
+  return vanishes ? Vector{} : y * reinterpret_cast<Vector>(exponent);
 }
 
 }  // namespace

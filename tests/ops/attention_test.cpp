@@ -114,6 +114,20 @@ TEST_F(AttentionOp, HiddenKeysAreNotSeen) {
       torch::equal(attention(q, k, v, {}, key_bias), attention(q, k, changed, {}, key_bias)));
 }
 
+TEST_F(AttentionOp, HiddenKeysWeighNothingAtAll) {
+  const auto q = leaf(at::randn({1, 3, 2, 4}));
+  const auto k = leaf(at::randn({1, 20, 2, 4}));
+  const auto v = leaf(at::randn({1, 20, 2, 4}));
+  auto key_bias = at::zeros({1, 20});
+  key_bias[0].narrow(0, 17, 3).fill_(-1e9);
+  const auto out = attention(q, k, v, {}, key_bias);
+  // Large enough for any weight above 0 to leave a trace.
+  const auto gradients = torch::autograd::grad({out}, {k, v}, {at::full(out.sizes(), 1e30)});
+  for (const auto& gradient : gradients) {
+    EXPECT_EQ(gradient[0].narrow(0, 17, 3).abs().max().item<float>(), 0.0F);
+  }
+}
+
 TEST_F(AttentionOp, GradientsAreThoseOfFiniteDifferences) {
   const auto q = leaf(at::randn({2, 3, 2, 2}, at::kDouble));
   const auto k = leaf(at::randn({2, 4, 2, 2}, at::kDouble));
