@@ -8,6 +8,7 @@
 #include "altup/util/error.h"
 #include "altup/util/files.h"
 #include "altup/util/logging.h"
+#include "altup/util/text.h"
 #include "apps/decoding_options.h"
 #include "apps/task_command.h"
 #include "trainers/checkpoint_io.h"
@@ -97,6 +98,15 @@ nlohmann::json evaluate_one(const Options& options, LoadedModel& loaded, const T
           {"truncated_inputs", result.generation.truncated_inputs}};
 }
 
+// A task's figures as soon as they are there.
+void log_metrics(const std::string& task, const nlohmann::json& metrics) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : metrics.items()) {
+    parts.push_back(str(name, " ", fixed(value.get<double>(), 2), " %"));
+  }
+  if (!parts.empty()) log_info(task, ": ", join(parts, ", "));
+}
+
 int evaluate(const Options& options, const Command& command) {
   const auto tasks = find_tasks(options.task.tasks);
   require_writable(options, tasks);
@@ -107,7 +117,7 @@ int evaluate(const Options& options, const Command& command) {
   std::vector<nlohmann::json> results;
   for (size_t i = 0; i < tasks.size(); ++i) {
     results.push_back(evaluate_one(options, loaded, *tasks[i], examples[i], tasks.size()));
-    if (tasks.size() > 1) log_info(tasks[i]->name, ": ", results.back().at("metrics").dump());
+    if (tasks.size() > 1) log_metrics(tasks[i]->name, results.back().at("metrics"));
   }
   write_json(command, task_figures(results), /*default_stdout=*/true);
   return 0;
