@@ -19,6 +19,8 @@ struct Options {
   int64_t steps = 5;
   GenerateBenchConfig generation;
   std::string precision;
+  std::string profile;
+  bool reference = true;
 };
 
 int ops(const Options& options, const Command& command) {
@@ -41,7 +43,8 @@ int ops(const Options& options, const Command& command) {
 
 int step(const Options& options, const Command& command) {
   const auto config = read_run(options.run, command);
-  const auto result = bench_step(config, options.steps);
+  prepare_output(options.profile);
+  const auto result = bench_step(config, options.steps, options.reference, options.profile);
   nlohmann::json figures = {
       {"steps", result.steps},
       {"seconds_per_step", result.fused.median},
@@ -108,6 +111,9 @@ void add_bench(CLI::App& app, Command& command) {
   auto* step_command = add_command(*bench, command, "step", "Whole training steps on random ids");
   add_run_options(*step_command, options->run, /*required=*/true);
   add_steps(step_command);
+  step_command->add_flag("!--no-reference", options->reference,
+                         "Leave out the same step on the reference kernels");
+  add_profile_option(*step_command, options->profile);
   step_command->callback([options, &command] {
     command.action = [options, &command] { return step(*options, command); };
   });

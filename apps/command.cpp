@@ -83,12 +83,20 @@ std::ostream& text_output(const Command& command) {
   return command.json == "-" ? std::cerr : std::cout;
 }
 
-void prepare_json(const Command& command) {
-  if (command.json.empty() || command.json == "-") return;
+void add_profile_option(CLI::App& command, std::string& file) {
+  command.add_option("--profile", file, "Write a Chrome trace of a few steps to this file")
+      ->type_name("FILE");
+}
+
+void prepare_output(const std::string& file) {
+  if (file.empty()) return;
   std::error_code ignored;  // the check says what is wrong
-  std::filesystem::create_directories(std::filesystem::absolute(command.json).parent_path(),
-                                      ignored);
-  require_writable_file(command.json);
+  std::filesystem::create_directories(std::filesystem::absolute(file).parent_path(), ignored);
+  require_writable_file(file);
+}
+
+void prepare_json(const Command& command) {
+  if (command.json != "-") prepare_output(command.json);
 }
 
 void write_json(const Command& command, const nlohmann::json& figures, bool default_stdout) {

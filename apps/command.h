@@ -47,6 +47,13 @@ RunConfig read_run(const RunOptions& options, const Command& command);
 /// Where a command's text goes: standard output, but standard error where --json takes that.
 std::ostream& text_output(const Command& command);
 
+/// --profile FILE, where a Chrome trace of a few steps goes.
+void add_profile_option(CLI::App& command, std::string& file);
+
+/// Makes the folder of a file that is still to be written, "" for none; UserError where it could not
+/// be written after all the work.
+void prepare_output(const std::string& file);
+
 /// Makes the folder of the --json file, which may be that of a run still to be made; UserError where
 /// the file could not be written after all the work.
 void prepare_json(const Command& command);

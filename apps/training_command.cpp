@@ -11,6 +11,7 @@ struct Options {
   RunOptions run;
   std::string output;
   Resume resume = Resume::kAuto;
+  std::string profile;
 };
 
 constexpr int kSignalled = 128;  // + the signal
@@ -27,9 +28,12 @@ void add_training_command(CLI::App& app, Command& command, const std::string& na
                   "auto: go on where there is a checkpoint; never; must")
       ->transform(CLI::CheckedTransformer(std::map<std::string, Resume>{
           {"auto", Resume::kAuto}, {"never", Resume::kNever}, {"must", Resume::kMust}}));
+  add_profile_option(*sub, options->profile);
   sub->callback([options, &command, train] {
     command.action = [options, &command, train] {
-      const auto result = train(read_run(options->run, command), options->output, options->resume);
+      prepare_output(options->profile);
+      const auto result = train(read_run(options->run, command), options->output, options->resume,
+                                options->profile);
       nlohmann::json figures = {{"step", result.step},
                                 {"seconds", result.seconds},
                                 {"tokens_per_second", result.tokens_per_second},

@@ -8,7 +8,8 @@
 
 namespace altup {
 
-using TrainFunction = TrainingResult (*)(const RunConfig&, const std::filesystem::path&, Resume);
+using TrainFunction = TrainingResult (*)(const RunConfig&, const std::filesystem::path&, Resume,
+                                         const std::filesystem::path&);
 
 void add_training_command(CLI::App& app, Command& command, const std::string& name,
                           const std::string& help, TrainFunction train);

@@ -9,6 +9,7 @@
 #include "altup/ops/ops.h"
 #include "altup/optim/optimizer.h"
 #include "altup/util/text.h"
+#include "trainers/profile.h"
 #include "trainers/runtime.h"
 #include "trainers/timing.h"
 #include "trainers/train_step.h"
@@ -34,7 +35,8 @@ Batch random_batch(int64_t size, int64_t input_length, int64_t target_length, in
 
 }  // namespace
 
-StepBench bench_step(const RunConfig& config, int64_t steps) {
+StepBench bench_step(const RunConfig& config, int64_t steps, bool reference,
+                     const std::filesystem::path& profile) {
   const auto device = default_device();
   torch::manual_seed(config.train.seed);
   T5 model(config.model);
@@ -53,14 +55,19 @@ StepBench bench_step(const RunConfig& config, int64_t steps) {
     train_step(model, config.model.vocab_size, *optimizer, batch, ++step, config, result.precision);
   };
   const auto run_reference = [&] {
-    const ReferenceKernels reference;
+    const ReferenceKernels kernels;
     run();
   };
-  const bool has_kernels = !use_reference_kernels();
+  const bool both = reference && !use_reference_kernels();
   run();
   result.peak_memory_mib = peak_memory_mib();  // before the reference path adds its own
   std::tie(result.fused, result.reference) =
-      interleave(steps, run, has_kernels ? std::function<void()>(run_reference) : nullptr);
+      interleave(steps, run, both ? std::function<void()>(run_reference) : nullptr);
+  if (!profile.empty()) {
+    Profile trace;
+    run();
+    trace.write(profile);
+  }
   result.tokens = batch.input_tokens() + batch.target_tokens();
   result.flops = static_cast<double>(batch.size) *
                  count_flops(config.model, lengths.input, lengths.target).forward_backward;

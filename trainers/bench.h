@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,8 @@ struct Timing {
 struct StepBench {
   int64_t steps = 0;
   Timing fused;
-  Timing reference;    ///< the same step on the reference kernels; not measured (0) where they are
-                       ///< what the run uses
+  Timing reference;    ///< the same step on the reference kernels; not measured (0) where it was not
+                       ///< asked for, or they are what the run uses
   int64_t tokens = 0;  ///< encoder + decoder tokens of a step
   double flops = 0.0;  ///< matrix products of a step, forward and backward
   double peak_memory_mib = 0.0;
@@ -29,7 +30,10 @@ struct StepBench {
 };
 
 /// Whole training steps (forward, backward, optimiser) on random ids of the config's sizes.
-StepBench bench_step(const RunConfig& config, int64_t steps);
+/// `reference`: time the reference kernels, too. `profile`: where a Chrome trace of one more step
+/// goes; empty for none.
+StepBench bench_step(const RunConfig& config, int64_t steps, bool reference = true,
+                     const std::filesystem::path& profile = {});
 
 struct GenerateBenchConfig {
   int64_t batch_size = 8;

@@ -1,12 +1,14 @@
 // The loop that pre-training and fine-tuning share: step, log, evaluate, save.
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "altup/checkpoint/directory.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
 #include "altup/util/logging.h"
 #include "trainers/checkpoint_io.h"
+#include "trainers/profile.h"
 #include "trainers/runtime.h"
 #include "trainers/train_step.h"
 #include "trainers/training.h"
@@ -74,6 +76,7 @@ class Loop {
     start();
     make_up_evaluation();
     while (running()) {
+      profile();
       step();
       log();
       evaluate();
@@ -122,6 +125,19 @@ class Loop {
 
   bool running() const { return state_.step < train_.steps && signals_.received() == 0; }
 
+  // Three steps, after two in which buffers and caches come to be.
+  void profile() {
+    constexpr int64_t kFirst = 2;
+    constexpr int64_t kSteps = 3;
+    if (run_.profile.empty()) return;
+    if (session_steps_ == kFirst) profile_ = std::make_unique<Profile>();
+    if (session_steps_ == kFirst + kSteps) write_profile();
+  }
+
+  void write_profile() {
+    if (profile_) std::exchange(profile_, nullptr)->write(run_.profile);
+  }
+
   void step() {
     const Stopwatch watch;  // includes the wait for data, which should be none
     const Batch batch = run_.source->next();
@@ -132,6 +148,7 @@ class Loop {
     state_.tokens += result.tokens;
     state_.seconds += seconds;
     state_.data = run_.source->state();
+    ++session_steps_;
     session_tokens_ += result.tokens;
     session_seconds_ += seconds;
     interval_.add(result, seconds);
@@ -203,6 +220,7 @@ class Loop {
   }
 
   TrainingResult finish() {
+    write_profile();  // of fewer steps, where the run had no more
     const int signal = signals_.received();
     if (signal != 0) {
       if (saved_step_ != state_.step) save();
@@ -230,6 +248,8 @@ class Loop {
   Interval interval_;
   std::vector<MetricRecord> evaluation_;
   int64_t saved_step_ = -1;
+  std::unique_ptr<Profile> profile_;
+  int64_t session_steps_ = 0;
   int64_t session_tokens_ = 0;
   double session_seconds_ = 0.0;
 };

@@ -101,10 +101,10 @@ TrainingData open_training_data(const RunConfig& config) {
 }
 
 TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume) {
+                        Resume resume, const std::filesystem::path& profile) {
   config.validate_pretraining();
   require_run_directory(output);
-  TrainingRun run{.config = config, .output = output, .resume = resume};
+  TrainingRun run{.config = config, .output = output, .resume = resume, .profile = profile};
   run.model = make_model(run.config, run.tokenizer);
   run.source = open_text(config, run.tokenizer);
   if (!config.data.validation.empty()) {
@@ -125,10 +125,10 @@ TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& ou
 }
 
 TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume) {
+                        Resume resume, const std::filesystem::path& profile) {
   config.validate_finetuning();
   require_run_directory(output);
-  TrainingRun run{.config = config, .output = output, .resume = resume};
+  TrainingRun run{.config = config, .output = output, .resume = resume, .profile = profile};
   prepare_task_evaluation(run);
   run.model = make_model(run.config, run.tokenizer);
   run.source = open_tasks(config, *run.tokenizer);

@@ -27,14 +27,15 @@ struct TrainingResult {
   std::vector<MetricRecord> evaluation;  ///< of the last evaluation
 };
 
-/// Trains on [data] and validates on held-out text.
+/// Trains on [data] and validates on held-out text. `profile`: where a trace of a few steps goes, see
+/// TrainingRun; empty for none.
 TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume);
+                        Resume resume, const std::filesystem::path& profile = {});
 
 /// Trains on [task], one task or a mixture, and validates by the tasks' metrics. Starts from train.init_from where given, whose
 /// model and tokenizer are then those of the run.
 TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume);
+                        Resume resume, const std::filesystem::path& profile = {});
 
 /// A run put together: what pretrain() and finetune() hand to the loop, and what tests hand to it
 /// directly.
@@ -42,6 +43,8 @@ struct TrainingRun {
   RunConfig config;
   std::filesystem::path output;
   Resume resume = Resume::kAuto;
+  /// Where a Chrome trace of three steps goes, after two that warm up; empty for none.
+  std::filesystem::path profile = {};
   T5 model{nullptr};
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;
   std::unique_ptr<BatchSource> source = nullptr;

@@ -340,6 +340,42 @@ def test_bench_times_what_it_is_asked_for(world, pretrained):
     assert 0 < 3 * 8 / decoding["tokens_per_second"] < (time.monotonic() - started) / 2
 
 
+def operators(trace) -> list[str]:
+    """The names of the operators in a Chrome trace, one for each call."""
+    events = json.loads(trace.read_text())["traceEvents"]
+    return [event["name"] for event in events if event.get("cat") == "cpu_op"]
+
+
+def test_a_profile_is_a_chrome_trace_of_three_steps(world):
+    command = ("pretrain", "--config", "run.toml", "--set", "train.steps=8", "train.evaluate_every=0")
+    plain = world.figures(*command, "--output", "plain")
+    profiled = world.figures(*command, "--output", "profiled", "--profile", "traces/run.json")
+    losses = [(world.directory / run / "metrics.jsonl").read_text() for run in ("plain", "profiled")]
+    assert [json.loads(line)["loss"] for line in losses[0].splitlines() if "loss" in line] == [
+        json.loads(line)["loss"] for line in losses[1].splitlines() if "loss" in line
+    ]
+    assert plain["step"] == profiled["step"] == 8
+    names = operators(world.directory / "traces" / "run.json")
+    assert names.count("altup::linear_cross_entropy") == 3
+    assert {"altup::attention_backward", "altup::update", "aten::mm"} <= set(names)
+
+    world.figures("bench", "step", "--config", "run.toml", "--steps", 1, "--no-reference", "--profile", "traces/step.json")
+    assert operators(world.directory / "traces" / "step.json").count("altup::linear_cross_entropy") == 1
+
+
+def test_a_run_of_few_steps_is_profiled_as_far_as_it_goes(world):
+    short = ("pretrain", "--config", "run.toml", "--set", "train.steps=4", "train.evaluate_every=0")
+    world.figures(*short, "--output", "short", "--profile", "short.json")
+    assert operators(world.directory / "short.json").count("altup::linear_cross_entropy") == 2
+
+
+def test_a_profile_that_cannot_be_written_is_told_before_the_work(world):
+    done = world("pretrain", "--config", "run.toml", "--output", "unwritten", "--profile", "run.toml/trace.json")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "trace.json" in done.stderr
+    assert not (world.directory / "unwritten").exists()
+
+
 def test_metrics_of_a_model_are_those_of_its_predictions(world, finetuned):
     """Training, evaluate and score agree with a count over the prediction file."""
     run, printed = finetuned
