@@ -20,8 +20,8 @@ struct Timing {
 struct StepBench {
   int64_t steps = 0;
   Timing fused;
-  Timing reference;    ///< the same step on the reference kernels; not measured (0) where it was not
-                       ///< asked for, or they are what the run uses
+  Timing reference;  ///< the same step on the reference kernels; not measured (0) where it was not
+                     ///< asked for, or they are what the run uses
   int64_t tokens = 0;  ///< encoder + decoder tokens of a step
   double flops = 0.0;  ///< matrix products of a step, forward and backward
   double peak_memory_mib = 0.0;

@@ -100,8 +100,8 @@ TrainingData open_training_data(const RunConfig& config) {
   return data;
 }
 
-TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume, const std::filesystem::path& profile) {
+TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output, Resume resume,
+                        const std::filesystem::path& profile) {
   config.validate_pretraining();
   require_run_directory(output);
   TrainingRun run{.config = config, .output = output, .resume = resume, .profile = profile};
@@ -124,8 +124,8 @@ TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& ou
   return run_training(run);
 }
 
-TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume, const std::filesystem::path& profile) {
+TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output, Resume resume,
+                        const std::filesystem::path& profile) {
   config.validate_finetuning();
   require_run_directory(output);
   TrainingRun run{.config = config, .output = output, .resume = resume, .profile = profile};

@@ -29,13 +29,13 @@ struct TrainingResult {
 
 /// Trains on [data] and validates on held-out text. `profile`: where a trace of a few steps goes, see
 /// TrainingRun; empty for none.
-TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume, const std::filesystem::path& profile = {});
+TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output, Resume resume,
+                        const std::filesystem::path& profile = {});
 
 /// Trains on [task], one task or a mixture, and validates by the tasks' metrics. Starts from train.init_from where given, whose
 /// model and tokenizer are then those of the run.
-TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output,
-                        Resume resume, const std::filesystem::path& profile = {});
+TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output, Resume resume,
+                        const std::filesystem::path& profile = {});
 
 /// A run put together: what pretrain() and finetune() hand to the loop, and what tests hand to it
 /// directly.

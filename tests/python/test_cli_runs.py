@@ -347,7 +347,7 @@ def operators(trace) -> list[str]:
 
 
 def test_a_profile_is_a_chrome_trace_of_three_steps(world):
-    command = ("pretrain", "--config", "run.toml", "--set", "train.steps=8", "train.evaluate_every=0")
+    command = ("pretrain", "--config", "run.toml", "--set", "train.steps=8", "optimizer.warmup_steps=0")
     plain = world.figures(*command, "--output", "plain")
     profiled = world.figures(*command, "--output", "profiled", "--profile", "traces/run.json")
     losses = [(world.directory / run / "metrics.jsonl").read_text() for run in ("plain", "profiled")]
@@ -364,7 +364,7 @@ def test_a_profile_is_a_chrome_trace_of_three_steps(world):
 
 
 def test_a_run_of_few_steps_is_profiled_as_far_as_it_goes(world):
-    short = ("pretrain", "--config", "run.toml", "--set", "train.steps=4", "train.evaluate_every=0")
+    short = ("pretrain", "--config", "run.toml", "--set", "train.steps=4", "optimizer.warmup_steps=0")
     world.figures(*short, "--output", "short", "--profile", "short.json")
     assert operators(world.directory / "short.json").count("altup::linear_cross_entropy") == 2
 
