@@ -76,8 +76,9 @@ class Loop {
     start();
     make_up_evaluation();
     while (running()) {
-      profile();
+      start_profile();
       step();
+      end_profile();
       log();
       evaluate();
       save();
@@ -125,17 +126,17 @@ class Loop {
 
   bool running() const { return state_.step < train_.steps && signals_.received() == 0; }
 
-  // Three steps, after two in which buffers and caches come to be.
-  void profile() {
-    constexpr int64_t kFirst = 2;
-    constexpr int64_t kSteps = 3;
-    if (run_.profile.empty()) return;
-    if (session_steps_ == kFirst) profile_ = std::make_unique<Profile>();
-    if (session_steps_ == kFirst + kSteps) write_profile();
+  // A trace of three steps, after two in which buffers and caches come to be; of what there is where
+  // the run ends before.
+  void start_profile() {
+    constexpr int64_t kWarmUp = 2;
+    if (!run_.profile.empty() && session_steps_ == kWarmUp) profile_ = std::make_unique<Profile>();
   }
 
-  void write_profile() {
-    if (profile_) std::exchange(profile_, nullptr)->write(run_.profile);
+  void end_profile() {
+    constexpr int64_t kLast = 5;
+    if (!profile_ || (session_steps_ < kLast && running())) return;
+    std::exchange(profile_, nullptr)->write(run_.profile);
   }
 
   void step() {
@@ -220,7 +221,6 @@ class Loop {
   }
 
   TrainingResult finish() {
-    write_profile();  // of fewer steps, where the run had no more
     const int signal = signals_.received();
     if (signal != 0) {
       if (saved_step_ != state_.step) save();
