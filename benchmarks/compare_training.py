@@ -85,7 +85,7 @@ def peer(options: argparse.Namespace, precision: str, compiled: bool) -> dict:
     command += ["--compile"] if compiled else []
     done = subprocess.run(command, env=environment(options), capture_output=True, text=True)
     if done.returncode != 0:
-        sys.exit(f"the peer failed: {done.stderr.strip().splitlines()[-1:]}")
+        sys.exit(f"the peer failed: {(done.stderr.strip() or 'without a word').splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -158,6 +158,8 @@ def main() -> None:
     if options.as_peer:
         print(json.dumps(run_peer(options)))
         return
+    if not (ROOT / "build" / "altup").is_file():
+        sys.exit("build/altup is missing: run scripts/build.sh first")
     found = compare(options)
     print(table(found))
     if options.json:

@@ -63,6 +63,7 @@ StepBench bench_step(const RunConfig& config, int64_t steps, bool reference,
   result.peak_memory_mib = peak_memory_mib();  // before the reference path adds its own
   std::tie(result.fused, result.reference) =
       interleave(steps, run, both ? std::function<void()>(run_reference) : nullptr);
+  if (!both) result.peak_memory_mib = peak_memory_mib();  // of all the steps
   if (!profile.empty()) {
     Profile trace;
     run();

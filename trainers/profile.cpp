@@ -6,7 +6,6 @@
 #include <set>
 
 #include "altup/util/error.h"
-#include "altup/util/files.h"
 #include "altup/util/logging.h"
 
 namespace altup {

@@ -332,6 +332,9 @@ def test_bench_times_what_it_is_asked_for(world, pretrained):
     assert (step["steps"], step["precision"]) == (4, "fp32")
     assert step["parameters"] == world.figures("info", "--config", "run.toml")["parameters"]["total"]
     assert 20 < step["peak_memory_mib"] < 4000
+    assert step["ratio"] > 0
+    alone = world.figures("bench", "step", "--config", "run.toml", "--steps", 1, "--no-reference")
+    assert "ratio" not in alone and 20 < alone["peak_memory_mib"] < 4000
 
     sizes = ("--batch-size", 3, "--beams", 1, "--input-length", 16, "--max-new-tokens", 8, "--steps", 4)
     started = time.monotonic()
