@@ -46,10 +46,13 @@ std::vector<Case> cases(torch::ScalarType type) {
                   {random({kBatch, kInput, kInner}), random({kBatch, kInput, kInner})}});
   list.push_back(
       {"attention [8, 512, 6, 64], bias with gradient",
-       [](const Tensors& in) { return Tensors{attention(in[0], in[1], in[2], in[3])}; },
+       [](const Tensors& in) {
+         return Tensors{attention(in[0], in[1], in[2],
+                                  {.relative_bias = in[3], .zero_distance = kInput - 1})};
+       },
        {random({kBatch, kInput, kHeads, kHeadWidth}), random({kBatch, kInput, kHeads, kHeadWidth}),
         random({kBatch, kInput, kHeads, kHeadWidth}),
-        leaf(torch::randn({1, kHeads, kInput, kInput}), torch::kFloat)}});
+        leaf(torch::randn({kHeads, 2 * kInput - 1}), torch::kFloat)}});
   const auto targets = torch::randint(kVocabulary, {kBatch * kTarget}, torch::kInt64);
   const auto weights = torch::ones({kBatch * kTarget});
   list.push_back({"linear_cross_entropy [912, 512] x [32128, 512]",

@@ -43,9 +43,8 @@ void EncoderLayerImpl::reset_parameters() {
   feed_forward->reset_parameters();
 }
 
-torch::Tensor EncoderLayerImpl::forward(const torch::Tensor& x, const torch::Tensor& bias,
-                                        const torch::Tensor& key_bias) {
-  const auto attended = self_attention->self_attention(self_attention_norm(x), bias, key_bias);
+torch::Tensor EncoderLayerImpl::forward(const torch::Tensor& x, const AttentionOptions& attention) {
+  const auto attended = self_attention->self_attention(self_attention_norm(x), attention);
   const auto [middle, normed] =
       feed_forward_norm->add(x, apply_dropout(attended, dropout_, is_training()));
   return middle + apply_dropout(feed_forward(normed), dropout_, is_training());
@@ -70,19 +69,40 @@ void DecoderLayerImpl::reset_parameters() {
   feed_forward->reset_parameters();
 }
 
-torch::Tensor DecoderLayerImpl::forward(const torch::Tensor& x, const torch::Tensor& self_bias,
-                                        const torch::Tensor& memory,
-                                        const torch::Tensor& memory_bias, LayerCache* cache) {
-  AttentionCache* self_cache = cache == nullptr ? nullptr : &cache->self;
-  AttentionCache* cross_cache = cache == nullptr ? nullptr : &cache->cross;
-  const auto attended =
-      self_attention->self_attention(self_attention_norm(x), self_bias, {}, self_cache);
+template <typename ToItself, typename ToMemory>
+torch::Tensor DecoderLayerImpl::run(const torch::Tensor& x, const ToItself& to_itself,
+                                    const ToMemory& to_memory) {
+  const auto attended = to_itself(self_attention_norm(x));
   const auto [after_self, to_cross] =
       cross_attention_norm->add(x, apply_dropout(attended, dropout_, is_training()));
-  const auto crossed = cross_attention->cross_attention(to_cross, memory, memory_bias, cross_cache);
-  const auto [after_cross, to_feed_forward] =
-      feed_forward_norm->add(after_self, apply_dropout(crossed, dropout_, is_training()));
+  const auto [after_cross, to_feed_forward] = feed_forward_norm->add(
+      after_self, apply_dropout(to_memory(to_cross), dropout_, is_training()));
   return after_cross + apply_dropout(feed_forward(to_feed_forward), dropout_, is_training());
+}
+
+torch::Tensor DecoderLayerImpl::forward(const torch::Tensor& x, const AttentionOptions& to_itself,
+                                        const torch::Tensor& memory,
+                                        const AttentionOptions& to_memory) {
+  return run(
+      x, [&](const torch::Tensor& in) { return self_attention->self_attention(in, to_itself); },
+      [&](const torch::Tensor& in) {
+        return cross_attention->cross_attention(in, memory, to_memory);
+      });
+}
+
+torch::Tensor DecoderLayerImpl::cached_forward(const torch::Tensor& x,
+                                               const torch::Tensor& self_bias,
+                                               const torch::Tensor& memory,
+                                               const torch::Tensor& memory_bias,
+                                               LayerCache& cache) {
+  return run(
+      x,
+      [&](const torch::Tensor& in) {
+        return self_attention->cached_self_attention(in, self_bias, cache.self);
+      },
+      [&](const torch::Tensor& in) {
+        return cross_attention->cached_cross_attention(in, memory, memory_bias, cache.cross);
+      });
 }
 
 }  // namespace altup

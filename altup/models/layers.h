@@ -15,9 +15,8 @@ class EncoderLayerImpl : public torch::nn::Module {
  public:
   explicit EncoderLayerImpl(const T5Config& config);
   void reset_parameters();
-  /// x [B, S, d], bias [1, H, S, S], key_bias [B, S] or undefined -> [B, S, d]
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& bias,
-                        const torch::Tensor& key_bias);
+  /// x [B, S, d] -> [B, S, d]
+  torch::Tensor forward(const torch::Tensor& x, const AttentionOptions& attention);
 
   RmsNorm self_attention_norm{nullptr};
   Attention self_attention{nullptr};
@@ -33,11 +32,14 @@ class DecoderLayerImpl : public torch::nn::Module {
  public:
   explicit DecoderLayerImpl(const T5Config& config);
   void reset_parameters();
-  /// x [B, T, d], self_bias [1, H, T, past + T], memory [B, S, memory width], memory_bias [B, S] or
-  /// undefined -> [B, T, d]
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& self_bias,
-                        const torch::Tensor& memory, const torch::Tensor& memory_bias,
-                        LayerCache* cache);
+  /// x [B, T, d], memory [B, S, memory width] -> [B, T, d]
+  torch::Tensor forward(const torch::Tensor& x, const AttentionOptions& to_itself,
+                        const torch::Tensor& memory, const AttentionOptions& to_memory);
+  /// x [B·n, T, d], the tokens after the cached ones; self_bias [1, H, T, past + T], memory [B, S,
+  /// memory width], memory_bias [B, S] or undefined -> [B·n, T, d]
+  torch::Tensor cached_forward(const torch::Tensor& x, const torch::Tensor& self_bias,
+                               const torch::Tensor& memory, const torch::Tensor& memory_bias,
+                               LayerCache& cache);
 
   RmsNorm self_attention_norm{nullptr};
   Attention self_attention{nullptr};
@@ -47,6 +49,10 @@ class DecoderLayerImpl : public torch::nn::Module {
   FeedForward feed_forward{nullptr};
 
  private:
+  /// The sub-layers around self- and cross-attention, each a function of its normed input.
+  template <typename ToItself, typename ToMemory>
+  torch::Tensor run(const torch::Tensor& x, const ToItself& to_itself, const ToMemory& to_memory);
+
   double dropout_;
 };
 TORCH_MODULE(DecoderLayer);

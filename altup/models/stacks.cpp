@@ -47,6 +47,23 @@ torch::Tensor newest_bias(RelativeBias& relative_bias, KvCache& cache) {
   return cache.newest_bias.narrow(3, cache.newest_bias.size(3) - needed, needed);
 }
 
+// How the tokens of a stack attend to each other, up to `length` of them; mask [B, S] bool or
+// undefined.
+AttentionOptions self_attention_options(RelativeBias& relative_bias, int64_t length,
+                                        const torch::Tensor& mask, bool causal) {
+  AttentionOptions options;
+  options.zero_distance = length - 1;
+  options.relative_bias = relative_bias->by_distance(1 - length, 2 * length - 1);  // [H, 2 S - 1]
+  options.causal = causal;
+  if (mask.defined()) options.key_bias = mask_to_bias(mask, options.relative_bias.scalar_type());
+  return options;
+}
+
+AttentionOptions with_bias(AttentionOptions options, const torch::Tensor& relative_bias) {
+  options.relative_bias = relative_bias;
+  return options;
+}
+
 // One layer over the state [K, B, T, d]: the layer computes one block, the update moves all of
 // them.
 torch::Tensor run_layer(torch::nn::ModuleList& updates, int64_t index, const torch::Tensor& state,
@@ -75,20 +92,19 @@ void EncoderImpl::reset_parameters() {
 }
 
 torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& mask) {
-  const auto bias = relative_bias(embedded.size(1), embedded.size(1));  // [1, H, S, S]
-  torch::Tensor key_bias;                                               // [B, S]
-  if (mask.defined()) key_bias = mask_to_bias(mask, bias.scalar_type());
+  const auto attention =
+      self_attention_options(relative_bias, embedded.size(1), mask, /*causal=*/false);
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, S, d]
   for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
     auto* layer = &layers->at<EncoderLayerImpl>(static_cast<size_t>(i));
     state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
-      if (!checkpoint_activations) return layer->forward(x, bias, key_bias);
+      if (!checkpoint_activations) return layer->forward(x, attention);
       return checkpoint_activation(
-          [layer, key_bias](const std::vector<torch::Tensor>& in) {
-            return layer->forward(in[0], in[1], key_bias);
+          [layer, attention](const std::vector<torch::Tensor>& in) {
+            return layer->forward(in[0], with_bias(attention, in[1]));
           },
-          {x, bias});
+          {x, attention.relative_bias});
     });
     if (watch) watch(layer_name(i), state);
   }
@@ -113,49 +129,60 @@ void DecoderImpl::reset_parameters() {
   final_norm->reset_parameters();
 }
 
-torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& memory,
-                                   const torch::Tensor& memory_mask, KvCache* cache) {
-  const int64_t length = embedded.size(1);
-  const int64_t past = cache == nullptr ? 0 : cache->length();
-  if (cache != nullptr) cache->layers.resize(static_cast<size_t>(config_.num_decoder_layers));
+torch::Tensor DecoderImpl::run(const torch::Tensor& embedded, const RunDecoderLayer& layer_of) {
+  auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
+                            config_);  // [K, B, T, d]
+  for (int64_t i = 0; i < config_.num_decoder_layers; ++i) {
+    state = run_layer(altup, i, state, [&](const torch::Tensor& x) { return layer_of(i, x); });
+    if (watch) watch(layer_name(i), state);
+  }
+  const auto output = final_norm(leave_blocks(state, config_.output_width() != config_.d_model));
+  if (watch) watch("final_norm", output);
+  return apply_dropout(output, config_.dropout, is_training());
+}
 
-  torch::Tensor self_bias;                // [1, H, T, past + T]
-  if (cache != nullptr && length == 1) {  // a single new token sees all that came before it
-    self_bias = newest_bias(relative_bias, *cache);
+torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& memory,
+                                   const torch::Tensor& memory_mask) {
+  const auto to_itself =
+      self_attention_options(relative_bias, embedded.size(1), {}, /*causal=*/true);
+  AttentionOptions to_memory;
+  if (memory_mask.defined()) {
+    to_memory.key_bias = mask_to_bias(memory_mask, relative_bias->weight.scalar_type());
+  }
+  return run(embedded, [&](int64_t i, const torch::Tensor& x) {
+    auto* layer = &layers->at<DecoderLayerImpl>(static_cast<size_t>(i));
+    if (!checkpoint_activations) return layer->forward(x, to_itself, memory, to_memory);
+    return checkpoint_activation(
+        [layer, to_itself, to_memory](const std::vector<torch::Tensor>& in) {
+          return layer->forward(in[0], with_bias(to_itself, in[1]), in[2], to_memory);
+        },
+        {x, to_itself.relative_bias, memory});
+  });
+}
+
+torch::Tensor DecoderImpl::cached_forward(const torch::Tensor& embedded,
+                                          const torch::Tensor& memory,
+                                          const torch::Tensor& memory_mask, KvCache& cache) {
+  const int64_t length = embedded.size(1);
+  const int64_t past = cache.length();
+  cache.layers.resize(static_cast<size_t>(config_.num_decoder_layers));
+  torch::Tensor self_bias;  // [1, H, T, past + T]
+  if (length == 1) {        // a single new token sees all that came before it
+    self_bias = newest_bias(relative_bias, cache);
   } else {
     self_bias = relative_bias(length, past + length, past);
     const auto visible =
         torch::ones({length, past + length}, self_bias.options().dtype(torch::kBool)).tril(past);
     self_bias = self_bias + mask_to_bias(visible, self_bias.scalar_type());
   }
-  torch::Tensor memory_bias;  // [B, S]
-  if (past > 0) {
-    memory_bias = cache->memory_bias;
-  } else if (memory_mask.defined()) {
-    memory_bias = mask_to_bias(memory_mask, self_bias.scalar_type());
-    if (cache != nullptr) cache->memory_bias = memory_bias;
+  if (past == 0 && memory_mask.defined()) {
+    cache.memory_bias = mask_to_bias(memory_mask, self_bias.scalar_type());
   }
-
-  auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
-                            config_);  // [K, B, T, d]
-  for (int64_t i = 0; i < config_.num_decoder_layers; ++i) {
-    auto* layer = &layers->at<DecoderLayerImpl>(static_cast<size_t>(i));
-    LayerCache* layer_cache = cache == nullptr ? nullptr : &cache->layers[static_cast<size_t>(i)];
-    state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
-      if (!checkpoint_activations || cache != nullptr) {
-        return layer->forward(x, self_bias, memory, memory_bias, layer_cache);
-      }
-      return checkpoint_activation(
-          [layer, memory_bias](const std::vector<torch::Tensor>& in) {
-            return layer->forward(in[0], in[1], in[2], memory_bias, nullptr);
-          },
-          {x, self_bias, memory});
-    });
-    if (watch) watch(layer_name(i), state);
-  }
-  const auto output = final_norm(leave_blocks(state, config_.output_width() != config_.d_model));
-  if (watch) watch("final_norm", output);
-  return apply_dropout(output, config_.dropout, is_training());
+  return run(embedded, [&](int64_t i, const torch::Tensor& x) {
+    const auto index = static_cast<size_t>(i);
+    return layers->at<DecoderLayerImpl>(index).cached_forward(
+        x, self_bias, memory, cache.memory_bias, cache.layers[index]);
+  });
 }
 
 }  // namespace altup

@@ -43,12 +43,13 @@ class DecoderImpl : public torch::nn::Module {
   explicit DecoderImpl(const T5Config& config);
   void reset_parameters();
   /// embedded [B, T, embedding width], memory [B, S, memory width], memory_mask [B, S] bool or
-  /// undefined
-  /// -> [B, T, output width]. Position t sees positions up to t. With a cache, `embedded` are the
-  /// tokens that follow the cached ones, [B·n, T, …] for n rows an input, and `memory` and
-  /// `memory_mask` are read at the first call only.
+  /// undefined -> [B, T, output width]. Position t sees positions up to t.
   torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& memory,
-                        const torch::Tensor& memory_mask, KvCache* cache = nullptr);
+                        const torch::Tensor& memory_mask);
+  /// The same for the tokens that follow the cached ones, [B·n, T, …] for n rows an input; `memory`
+  /// and `memory_mask` are read at the first call only.
+  torch::Tensor cached_forward(const torch::Tensor& embedded, const torch::Tensor& memory,
+                               const torch::Tensor& memory_mask, KvCache& cache);
 
   torch::nn::ModuleList layers;
   torch::nn::ModuleList altup;  ///< AltUpUpdate of each layer; empty where K = 1
@@ -58,6 +59,10 @@ class DecoderImpl : public torch::nn::Module {
   StackWatch watch;                     ///< may be empty
 
  private:
+  /// Layer i of [B, T, d].
+  using RunDecoderLayer = std::function<torch::Tensor(int64_t i, const torch::Tensor& x)>;
+  torch::Tensor run(const torch::Tensor& embedded, const RunDecoderLayer& layer_of);
+
   T5Config config_;
 };
 TORCH_MODULE(Decoder);

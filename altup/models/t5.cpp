@@ -43,7 +43,9 @@ torch::Tensor T5Impl::encode(const torch::Tensor& input_ids, const torch::Tensor
 
 torch::Tensor T5Impl::decode(const torch::Tensor& decoder_input_ids, const torch::Tensor& memory,
                              const torch::Tensor& input_mask, KvCache* cache) {
-  return decoder->forward(shared(decoder_input_ids), memory, input_mask, cache);
+  const auto embedded = shared(decoder_input_ids);
+  return cache == nullptr ? decoder->forward(embedded, memory, input_mask)
+                          : decoder->cached_forward(embedded, memory, input_mask, *cache);
 }
 
 // A tied head scales what it reads by d^-1/2.

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
-
-#include "altup/ops/ops.h"
 
 namespace altup {
 namespace {
@@ -90,48 +89,49 @@ torch::Tensor AttentionImpl::by_head(const torch::Tensor& projected) const {
   return projected.view({projected.size(0), projected.size(1), config_.num_heads, config_.d_kv});
 }
 
-torch::Tensor AttentionImpl::self_attention(const torch::Tensor& x, const torch::Tensor& bias,
-                                            const torch::Tensor& key_bias, AttentionCache* cache) {
-  const auto queries = by_head(q(x));  // [B, T, H, d_kv]
-  const auto keys = by_head(k(x));
-  const auto values = by_head(v(x));
-  if (cache == nullptr) return attend(queries, keys, values, bias, key_bias);
-  cache->append(keys.transpose(1, 2), values.transpose(1, 2));
-  return attend_cached(queries, *cache, bias);
+torch::Tensor AttentionImpl::self_attention(const torch::Tensor& x,
+                                            const AttentionOptions& options) {
+  return attend(x, x, options);
 }
 
 torch::Tensor AttentionImpl::cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
-                                             const torch::Tensor& key_bias, AttentionCache* cache) {
-  const bool cached = cache != nullptr && cache->length > 0;
-  const int64_t inputs = cached ? cache->keys.size(0) : memory.size(0);
-  // To cross-attention, which knows no order, the beams of an input are further queries.
-  const auto folded = x.reshape({inputs, -1, x.size(2)});  // [B, n·T, d]
-  const auto queries = by_head(q(folded));                 // [B, n·T, H, d_kv]
-  if (!cached) {
-    const auto keys = by_head(k(memory));
-    const auto values = by_head(v(memory));
-    if (cache == nullptr) return attend(queries, keys, values, {}, key_bias).view(x.sizes());
-    cache->keys = keys.transpose(1, 2).contiguous();
-    cache->values = values.transpose(1, 2).contiguous();
-    cache->length = keys.size(1);
-  }
-  const auto bias = key_bias.defined() ? key_bias.unsqueeze(1).unsqueeze(1) : key_bias;
-  return attend_cached(queries, *cache, bias).view(x.sizes());
+                                             const AttentionOptions& options) {
+  return attend(x, memory, options);
 }
 
-torch::Tensor AttentionImpl::attend(const torch::Tensor& queries, const torch::Tensor& keys,
-                                    const torch::Tensor& values, const torch::Tensor& bias,
-                                    const torch::Tensor& key_bias) {
-  if (!is_training() || config_.dropout == 0) {
-    return o(attention(queries, keys, values, bias, key_bias).flatten(2));
+torch::Tensor AttentionImpl::attend(const torch::Tensor& x, const torch::Tensor& memory,
+                                    AttentionOptions options) {
+  if (is_training() && config_.dropout > 0) {
+    options.dropout = config_.dropout;
+    // From the generator of the device, which activation checkpointing sets back.
+    options.seed = torch::randint(std::numeric_limits<int64_t>::max(), {},
+                                  torch::dtype(torch::kInt64).device(x.device()))
+                       .item<int64_t>();
   }
-  // Dropout of the weights needs them spelled out.
-  const auto rows = queries.transpose(1, 2);                                // [B, H, T, d_kv]
-  auto scores = torch::matmul(rows, keys.transpose(1, 2).transpose(2, 3));  // [B, H, T, S]
-  if (bias.defined()) scores = scores + bias;
-  if (key_bias.defined()) scores = scores + key_bias.unsqueeze(1).unsqueeze(1);
-  const auto weights = torch::dropout(torch::softmax(scores, -1), config_.dropout, true);
-  return o(torch::matmul(weights, values.transpose(1, 2)).transpose(1, 2).flatten(2));
+  return o(attention(by_head(q(x)), by_head(k(memory)), by_head(v(memory)), options).flatten(2));
+}
+
+torch::Tensor AttentionImpl::cached_self_attention(const torch::Tensor& x,
+                                                   const torch::Tensor& bias,
+                                                   AttentionCache& cache) {
+  const auto queries = by_head(q(x));  // [B, T, H, d_kv]
+  cache.append(by_head(k(x)).transpose(1, 2), by_head(v(x)).transpose(1, 2));
+  return attend_cached(queries, cache, bias);
+}
+
+torch::Tensor AttentionImpl::cached_cross_attention(const torch::Tensor& x,
+                                                    const torch::Tensor& memory,
+                                                    const torch::Tensor& key_bias,
+                                                    AttentionCache& cache) {
+  if (cache.length == 0) {
+    cache.keys = by_head(k(memory)).transpose(1, 2).contiguous();
+    cache.values = by_head(v(memory)).transpose(1, 2).contiguous();
+    cache.length = memory.size(1);
+  }
+  // To cross-attention, which knows no order, the beams of an input are further queries.
+  const auto folded = x.reshape({cache.keys.size(0), -1, x.size(2)});  // [B, n·T, d]
+  const auto bias = key_bias.defined() ? key_bias.unsqueeze(1).unsqueeze(1) : key_bias;
+  return attend_cached(by_head(q(folded)), cache, bias).view(x.sizes());
 }
 
 // Few queries and many keys: ATen's own fused attention, on the cache as it lies.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "altup/modules/linear.h"
+#include "altup/ops/ops.h"
 
 namespace altup {
 
@@ -71,25 +72,28 @@ class AttentionImpl : public torch::nn::Module {
   /// (heads·d_kv)^-1/2.
   void reset_parameters();
 
-  /// x [B, T, d_model] attends to itself. `bias` [1 or B, H, T, S] or undefined; `key_bias` [B, S],
-  /// what hides padding, or undefined. With a cache, x are the tokens after the cached ones, S counts
-  /// both, the new keys are appended, and there is no key_bias. Returns [B, T, d_model].
-  torch::Tensor self_attention(const torch::Tensor& x, const torch::Tensor& bias,
-                               const torch::Tensor& key_bias = {}, AttentionCache* cache = nullptr);
-
-  /// x [B·n, T, d_model] attends to memory [B, S, memory_width], n rows in turn to the same one.
-  /// `key_bias` [B, S] or undefined. With a cache, keys and values are computed at the first call
-  /// only, and later ones may leave `memory` undefined.
+  /// x [B, T, d_model] attends to itself -> [B, T, d_model]. The dropout of `options` is set here.
+  torch::Tensor self_attention(const torch::Tensor& x, const AttentionOptions& options);
+  /// x [B, T, d_model] attends to memory [B, S, memory_width] -> [B, T, d_model].
   torch::Tensor cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
-                                const torch::Tensor& key_bias, AttentionCache* cache = nullptr);
+                                const AttentionOptions& options);
+
+  /// x [B, T, d_model], the tokens after the cached ones, attends to both; its keys and values are
+  /// appended. bias [1 or B, H, T, past + T].
+  torch::Tensor cached_self_attention(const torch::Tensor& x, const torch::Tensor& bias,
+                                      AttentionCache& cache);
+  /// x [B·n, T, d_model] attends to memory [B, S, memory_width], n rows in turn to the same one.
+  /// key_bias [B, S] or undefined. Keys and values are computed at the first call only; later ones
+  /// may leave `memory` undefined.
+  torch::Tensor cached_cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
+                                       const torch::Tensor& key_bias, AttentionCache& cache);
 
   Linear q{nullptr}, k{nullptr}, v{nullptr}, o{nullptr};
 
  private:
   torch::Tensor by_head(const torch::Tensor& projected) const;  // [B, T, H·d_kv] -> [B, T, H, d_kv]
-  torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys,
-                       const torch::Tensor& values, const torch::Tensor& bias,
-                       const torch::Tensor& key_bias);
+  torch::Tensor attend(const torch::Tensor& x, const torch::Tensor& memory,
+                       AttentionOptions options);
   torch::Tensor attend_cached(const torch::Tensor& queries, const AttentionCache& cache,
                               const torch::Tensor& bias);
 

@@ -43,6 +43,11 @@ torch::Tensor relative_buckets(int64_t first, int64_t count, const RelativeBiasC
   return result;
 }
 
+torch::Tensor RelativeBiasImpl::by_distance(int64_t first, int64_t count) {
+  const auto buckets = relative_buckets(first, count, config_).to(weight.device());
+  return weight.index_select(0, buckets).t();
+}
+
 torch::Tensor RelativeBiasImpl::forward(int64_t num_queries, int64_t num_keys,
                                         int64_t first_query) {
   // The bias is a Toeplitz band: one value for each of the num_queries + num_keys - 1 distances,
@@ -50,8 +55,7 @@ torch::Tensor RelativeBiasImpl::forward(int64_t num_queries, int64_t num_keys,
   // num_queries - 1 - r.
   const int64_t count = num_queries + num_keys - 1;
   const int64_t first_distance = -(first_query + num_queries - 1);
-  const auto buckets = relative_buckets(first_distance, count, config_).to(weight.device());
-  const auto values = weight.index_select(0, buckets).t();                    // [H, count]
+  const auto values = by_distance(first_distance, count);                     // [H, count]
   const auto windows = values.unfold(/*dimension=*/1, num_keys, /*step=*/1);  // [H, Q, S]
   return windows.flip({1}).unsqueeze(0);                                      // [1, H, Q, S]
 }

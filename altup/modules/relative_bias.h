@@ -22,6 +22,8 @@ class RelativeBiasImpl : public torch::nn::Module {
   /// Bias of queries at positions [first_query, first_query + num_queries) on keys at [0,
   /// num_keys): [1, num_heads, num_queries, num_keys].
   torch::Tensor forward(int64_t num_queries, int64_t num_keys, int64_t first_query = 0);
+  /// Bias of the distances key - query in [first, first + count): [num_heads, count].
+  torch::Tensor by_distance(int64_t first, int64_t count);
 
   torch::Tensor weight;  // [buckets, num_heads]
 

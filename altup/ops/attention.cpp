@@ -1,14 +1,14 @@
 // altup::attention: what is the same on every device. The CPU kernels are in attention_cpu.cpp. For
-// one head of one example, with Q [T, d], K and V [S, d] and a bias b [T, S],
+// one head of one sequence, with Q [T, d], K and V [S, d] and biases b [T, S],
 //
-//   forward    P  = softmax(Q K^T + b)               O  = P V
+//   forward    P  = softmax(Q K^T + b)               O  = (M ⊙ P) V        M: dropout, 0 or 1 / (1 - p)
 //              lse = log Σ_S exp(Q K^T + b)
-//   backward   dV = P^T dO          dP = dO V^T
+//   backward   dV = (M ⊙ P)^T dO     dP = M ⊙ (dO V^T)
 //              dS = P ⊙ (dP − rowsum(dO ⊙ O))         since Σ_S P dP = Σ_d dO O
 //              dQ = dS K            dK = dS^T Q       db = dS
 //
 // P is not kept for the backward pass but made again from lse (Dao et al. 2022): it is the largest
-// tensor of a layer. The bias may have a gradient, which PyTorch's fused attention does not give.
+// tensor of a layer. The relative bias has a gradient, which PyTorch's fused attention does not give.
 #include "altup/ops/attention.h"
 
 #include <ATen/ATen.h>
@@ -17,37 +17,114 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <cmath>
+#include <limits>
+
 #include "altup/ops/registration.h"
 
 namespace altup::internal {
 
 namespace {
 
-bool given(const OptionalTensor& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
 /// [B, T, H, d] -> [B, H, T, d]
 at::Tensor by_head(const at::Tensor& x) {
   return x.transpose(1, 2);
 }
 
+/// The terms of one sequence, as if it were all there is.
+AttentionTerms terms_of(const AttentionTerms& terms, const AttentionSequence& sequence) {
+  auto result = terms;
+  result.query_offsets = result.key_offsets = std::nullopt;
+  if (given(terms.key_bias)) {
+    result.key_bias = terms.key_bias->narrow(1, sequence.first_key, sequence.keys);
+  }
+  return result;
+}
+
 /// Q K^T with the biases, in the type that sums are done in. [B, H, T, S]
-at::Tensor scores_of(const at::Tensor& q, const at::Tensor& k, const OptionalTensor& bias,
-                     const OptionalTensor& key_bias) {
+at::Tensor scores_of(const at::Tensor& q, const at::Tensor& k, const AttentionTerms& terms) {
   auto scores =
       at::matmul(by_head(q), by_head(k).transpose(2, 3)).to(at::toOpMathType(q.scalar_type()));
-  if (given(bias)) scores = scores + bias->to(scores.scalar_type());
-  if (given(key_bias)) {
-    scores = scores + key_bias->to(scores.scalar_type()).unsqueeze(1).unsqueeze(1);
+  if (given(terms.relative_bias)) {
+    scores = scores + spelled_out_bias(*terms.relative_bias, terms.zero_distance, q.size(1),
+                                       k.size(1))
+                          .to(scores.scalar_type());
+  }
+  if (given(terms.key_bias)) {
+    scores = scores + terms.key_bias->to(scores.scalar_type()).unsqueeze(1).unsqueeze(1);
+  }
+  if (terms.causal) {
+    const auto hidden =
+        at::ones({q.size(1), k.size(1)}, scores.options().dtype(at::kBool)).triu(1);
+    scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   }
   return scores;
+}
+
+/// The dropout of a sequence's weights, times them.
+at::Tensor dropped(const at::Tensor& weights, const AttentionTerms& terms,
+                   const AttentionSequence& sequence, int64_t all_queries) {
+  if (terms.dropout == 0.0) return weights;
+  return weights * dropout_factors(weights.size(0), weights.size(1), sequence, all_queries,
+                                   terms.dropout, terms.seed)
+                       .to(weights.options());
+}
+
+AttentionOutputs composed_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                   const AttentionTerms& terms, const AttentionSequence& sequence,
+                                   int64_t all_queries) {
+  const auto scores = scores_of(q, k, terms);
+  const auto weights = dropped(at::softmax(scores, -1), terms, sequence, all_queries);
+  return {by_head(at::matmul(weights.to(q.scalar_type()), by_head(v))).contiguous(),
+          at::logsumexp(scores, {-1})};
+}
+
+/// The gradient of a relative bias from that of the scores, summed along their diagonals. [H, L]
+at::Tensor along_diagonals(const at::Tensor& dscores, const AttentionTerms& terms) {
+  const auto indices = [&](int64_t count) {
+    return at::arange(count, dscores.options().dtype(at::kLong));
+  };
+  const auto columns = indices(dscores.size(3)).unsqueeze(0) -
+                       indices(dscores.size(2)).unsqueeze(1) + terms.zero_distance;  // [T, S]
+  return at::zeros(terms.relative_bias->sizes(), dscores.options())
+      .index_add(1, columns.flatten(), dscores.sum(0).flatten(1));
+}
+
+AttentionGradients composed_backward_sequence(const at::Tensor& dout, const at::Tensor& q,
+                                              const at::Tensor& k, const at::Tensor& v,
+                                              const AttentionTerms& terms, const at::Tensor& out,
+                                              const at::Tensor& lse, bool bias_gradient,
+                                              const AttentionSequence& sequence,
+                                              int64_t all_queries) {
+  const auto wide = at::toOpMathType(q.scalar_type());
+  const auto d = by_head(dout.to(wide));
+  const auto weights = (scores_of(q, k, terms) - lse.unsqueeze(-1)).exp();
+  const auto dot = (d * by_head(out.to(wide))).sum({-1}, /*keepdim=*/true);
+  const auto dweights = dropped(at::matmul(d, by_head(v.to(wide)).transpose(2, 3)), terms, sequence,
+                                all_queries);
+  const auto dscores = weights * (dweights - dot);  // [B, H, T, S]
+  const auto used = dropped(weights, terms, sequence, all_queries);
+  const auto finish = [&](const at::Tensor& gradient) {
+    return by_head(gradient).to(q.scalar_type()).contiguous();
+  };
+  return {finish(at::matmul(dscores, by_head(k.to(wide)))),
+          finish(at::matmul(dscores.transpose(2, 3), by_head(q.to(wide)))),
+          finish(at::matmul(used.transpose(2, 3), d)),
+          bias_gradient ? along_diagonals(dscores, terms) : at::empty({0}, q.options())};
+}
+
+void check_offsets_shape(const OptionalTensor& offsets, const at::Tensor& q, const char* name) {
+  TORCH_CHECK(offsets->dim() == 1 && offsets->scalar_type() == at::kLong && offsets->is_cpu(),
+              "altup::attention: ", name, " must be int64 [sequences + 1] on the CPU, got ",
+              offsets->scalar_type(), " ", offsets->sym_sizes());
+  TORCH_SYM_CHECK(q.sym_size(0).sym_eq(1), "altup::attention: offsets divide one row of tokens; q ",
+                  q.sym_sizes(), " has several");
 }
 
 }  // namespace
 
 void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const OptionalTensor& bias, const OptionalTensor& key_bias) {
+                     const AttentionTerms& terms) {
   const auto equal = [](const c10::SymInt& a, const c10::SymInt& b) { return a.sym_eq(b); };
   TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && v.dim() == 4,
               "altup::attention takes q [B, T, H, d], k and v [B, S, H, d], got ", q.sym_sizes(),
@@ -64,65 +141,149 @@ void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                        q.scalar_type() == v.scalar_type(),
                    "altup::attention: q, k and v must be of one floating type, got ",
                    q.scalar_type(), ", ", k.scalar_type(), " and ", v.scalar_type());
-  if (given(bias)) {
-    TORCH_CHECK(bias->dim() == 4, "altup::attention: bias must be [1 or B, H, T, S], got ",
-                bias->sym_sizes());
-    const bool fits = (bias->sym_size(0) == 1 || bias->sym_size(0) == q.sym_size(0)) &&
-                      bias->sym_size(1) == q.sym_size(2) && bias->sym_size(2) == q.sym_size(1) &&
-                      bias->sym_size(3) == k.sym_size(1);
-    TORCH_CHECK(fits, "altup::attention: bias ", bias->sym_sizes(),
-                " must be [1 or B, H, T, S] with q ", q.sym_sizes(), " and k ", k.sym_sizes());
+  if (given(terms.relative_bias)) {
+    TORCH_CHECK(terms.relative_bias->dim() == 2 &&
+                    terms.relative_bias->sym_size(0) == q.sym_size(2),
+                "altup::attention: relative_bias ", terms.relative_bias->sym_sizes(),
+                " must be [H, distances] with q ", q.sym_sizes());
   }
-  if (given(key_bias)) {
-    TORCH_CHECK(key_bias->dim() == 2 && key_bias->sym_size(0) == k.sym_size(0) &&
-                    key_bias->sym_size(1) == k.sym_size(1),
-                "altup::attention: key_bias ", key_bias->sym_sizes(), " must be [B, S] with k ",
-                k.sym_sizes());
+  if (given(terms.key_bias)) {
+    TORCH_CHECK(terms.key_bias->dim() == 2 && terms.key_bias->sym_size(0) == k.sym_size(0) &&
+                    terms.key_bias->sym_size(1) == k.sym_size(1),
+                "altup::attention: key_bias ", terms.key_bias->sym_sizes(),
+                " must be [B, S] with k ", k.sym_sizes());
   }
+  TORCH_CHECK(given(terms.query_offsets) == given(terms.key_offsets),
+              "altup::attention: query_offsets and key_offsets are given together or not at all");
+  if (given(terms.query_offsets)) {
+    check_offsets_shape(terms.query_offsets, q, "query_offsets");
+    check_offsets_shape(terms.key_offsets, q, "key_offsets");
+    TORCH_CHECK(terms.query_offsets->sym_sizes() == terms.key_offsets->sym_sizes(),
+                "altup::attention: as many sequences of queries as of keys, got offsets ",
+                terms.query_offsets->sym_sizes(), " and ", terms.key_offsets->sym_sizes());
+  }
+  TORCH_CHECK(terms.dropout >= 0.0 && terms.dropout < 1.0,
+              "altup::attention: dropout must be in [0, 1), got ", terms.dropout);
+}
+
+std::vector<AttentionSequence> attention_sequences(const at::Tensor& q, const at::Tensor& k,
+                                                   const AttentionTerms& terms) {
+  std::vector<AttentionSequence> sequences;
+  if (!given(terms.query_offsets)) {
+    sequences.push_back({0, q.size(1), 0, k.size(1)});
+  } else {
+    const auto queries = terms.query_offsets->contiguous();
+    const auto keys = terms.key_offsets->contiguous();
+    const int64_t* q_at = queries.const_data_ptr<int64_t>();
+    const int64_t* k_at = keys.const_data_ptr<int64_t>();
+    const int64_t count = queries.size(0) - 1;
+    TORCH_CHECK(count >= 0 && q_at[0] == 0 && k_at[0] == 0 && q_at[count] == q.size(1) &&
+                    k_at[count] == k.size(1),
+                "altup::attention: offsets must begin with 0 and end with the number of tokens, ",
+                q.size(1), " and ", k.size(1));
+    for (int64_t i = 0; i < count; ++i) {
+      sequences.push_back({q_at[i], q_at[i + 1] - q_at[i], k_at[i], k_at[i + 1] - k_at[i]});
+      TORCH_CHECK(sequences.back().queries >= 0 && sequences.back().keys >= 0,
+                  "altup::attention: offsets must not decrease, as they do at sequence ", i);
+    }
+  }
+  for (const auto& sequence : sequences) {
+    if (q.numel() == 0) break;
+    TORCH_CHECK(sequence.queries == 0 || sequence.keys > 0,
+                "altup::attention: queries without a key to attend to");
+    const int64_t first = terms.zero_distance - (sequence.queries - 1);
+    const int64_t last = terms.zero_distance + sequence.keys - 1;
+    TORCH_CHECK(!given(terms.relative_bias) ||
+                    (first >= 0 && last < terms.relative_bias->size(1)),
+                "altup::attention: relative_bias ",
+                given(terms.relative_bias) ? terms.relative_bias->sizes() : at::IntArrayRef(),
+                " with distance 0 in column ", terms.zero_distance, " must reach from ",
+                -(sequence.queries - 1), " to ", sequence.keys - 1);
+  }
+  return sequences;
+}
+
+at::Tensor spelled_out_bias(const at::Tensor& relative_bias, int64_t zero_distance, int64_t queries,
+                            int64_t keys) {
+  // Row r of the windows belongs to query T - 1 - r.
+  return relative_bias.narrow(1, zero_distance - (queries - 1), queries + keys - 1)
+      .unfold(/*dimension=*/1, keys, /*step=*/1)
+      .flip({1});
+}
+
+uint32_t dropout_threshold(double dropout) {
+  return static_cast<uint32_t>(std::llround(dropout * (1 << 24)));
+}
+
+at::Tensor dropout_factors(int64_t batch, int64_t heads, const AttentionSequence& sequence,
+                           int64_t all_queries, double dropout, int64_t seed) {
+  // The 32-bit finaliser of MurmurHash3 (Appleby), in int64, whose products wrap around.
+  constexpr int64_t kLow = 0xffffffff;
+  const auto mix = [](at::Tensor x) {
+    x = ((x ^ at::bitwise_right_shift(x, 16)) * 0x85ebca6b) & kLow;
+    x = ((x ^ at::bitwise_right_shift(x, 13)) * 0xc2b2ae35) & kLow;
+    return x ^ at::bitwise_right_shift(x, 16);
+  };
+  const int64_t seed_low = seed & kLow;
+  const int64_t seed_high = static_cast<int64_t>(static_cast<uint64_t>(seed) >> 32);
+  const auto first_rows = at::arange(batch * heads, at::kLong).view({batch, heads, 1, 1});
+  const auto queries = at::arange(sequence.queries, at::kLong).view({1, 1, -1, 1});
+  const auto numbers = first_rows * all_queries + (sequence.first_query + queries);
+  const auto rows = mix(mix(((numbers & kLow) + seed_low) & kLow) ^
+                        at::bitwise_right_shift(numbers, 32) ^ seed_high);  // [B, H, T, 1]
+  const auto keys = at::arange(sequence.keys, at::kLong).view({1, 1, 1, -1}) * 0x9e3779b1;
+  const auto draws = at::bitwise_right_shift(mix(((keys & kLow) + rows) & kLow), 8);
+  return (draws >= static_cast<int64_t>(dropout_threshold(dropout))).to(at::kFloat) *
+         (1.0 / (1.0 - dropout));
 }
 
 AttentionOutputs attention_composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                    const OptionalTensor& bias, const OptionalTensor& key_bias) {
-  check_attention(q, k, v, bias, key_bias);
+                                    const AttentionTerms& terms) {
+  check_attention(q, k, v, terms);
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const auto scores = scores_of(q, k, bias, key_bias);
-  const auto weights = at::softmax(scores, -1).to(q.scalar_type());
-  const auto out = by_head(at::matmul(weights, by_head(v))).contiguous();  // [B, T, H, d]
-  return {out, at::logsumexp(scores, {-1})};
+  std::vector<at::Tensor> outs;
+  std::vector<at::Tensor> sums;
+  for (const auto& s : attention_sequences(q, k, terms)) {
+    auto [out, lse] = composed_sequence(
+        q.narrow(1, s.first_query, s.queries), k.narrow(1, s.first_key, s.keys),
+        v.narrow(1, s.first_key, s.keys), terms_of(terms, s), s, q.size(1));
+    outs.push_back(out);
+    sums.push_back(lse);
+  }
+  return {at::cat(outs, 1), at::cat(sums, 2)};
 }
 
 AttentionGradients attention_backward_composed(const at::Tensor& dout, const at::Tensor& q,
                                                const at::Tensor& k, const at::Tensor& v,
-                                               const OptionalTensor& bias,
-                                               const OptionalTensor& key_bias,
-                                               const at::Tensor& out, const at::Tensor& lse,
-                                               bool bias_gradient) {
+                                               const AttentionTerms& terms, const at::Tensor& out,
+                                               const at::Tensor& lse, bool bias_gradient) {
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const auto wide = at::toOpMathType(q.scalar_type());
-  const auto d = by_head(dout.to(wide));
-  const auto weights = (scores_of(q, k, bias, key_bias) - lse.unsqueeze(-1)).exp();
-  const auto dot = (d * by_head(out.to(wide))).sum({-1}, /*keepdim=*/true);
-  const auto dweights = at::matmul(d, by_head(v.to(wide)).transpose(2, 3));
-  const auto dscores = weights * (dweights - dot);  // [B, H, T, S]
-  const auto finish = [&](const at::Tensor& gradient) {
-    return by_head(gradient).to(q.scalar_type()).contiguous();
-  };
-  auto dbias = at::empty({0}, q.options());
-  if (bias_gradient) {
-    dbias =
-        (bias->size(0) == 1 ? dscores.sum({0}, /*keepdim=*/true) : dscores).to(bias->scalar_type());
+  std::vector<at::Tensor> dqs, dks, dvs;
+  at::Tensor dbias;
+  for (const auto& s : attention_sequences(q, k, terms)) {
+    const auto of_queries = [&](const at::Tensor& x) {
+      return x.narrow(1, s.first_query, s.queries);
+    };
+    auto [dq, dk, dv, db] = composed_backward_sequence(
+        of_queries(dout), of_queries(q), k.narrow(1, s.first_key, s.keys),
+        v.narrow(1, s.first_key, s.keys), terms_of(terms, s), of_queries(out),
+        lse.narrow(2, s.first_query, s.queries), bias_gradient, s, q.size(1));
+    dqs.push_back(dq);
+    dks.push_back(dk);
+    dvs.push_back(dv);
+    dbias = dbias.defined() ? dbias + db : db;
   }
-  return {finish(at::matmul(dscores, by_head(k.to(wide)))),
-          finish(at::matmul(dscores.transpose(2, 3), by_head(q.to(wide)))),
-          finish(at::matmul(weights.transpose(2, 3), d)), dbias};
+  if (bias_gradient) dbias = dbias.to(terms.relative_bias->scalar_type());
+  return {at::cat(dqs, 1), at::cat(dks, 1), at::cat(dvs, 1), dbias};
 }
 
 AttentionOutputs dispatch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                    const OptionalTensor& bias, const OptionalTensor& key_bias) {
+                                    const AttentionTerms& t) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("altup::attention", "")
-                             .typed<decltype(dispatch_attention)>();
-  return op.call(q, k, v, bias, key_bias);
+                             .typed<decltype(from_schema<attention_composed>)>();
+  return op.call(q, k, v, t.relative_bias, t.zero_distance, t.causal, t.key_bias, t.query_offsets,
+                 t.key_offsets, t.dropout, t.seed);
 }
 
 namespace {
@@ -132,43 +293,49 @@ using torch::autograd::variable_list;
 
 AttentionGradients dispatch_backward(const at::Tensor& dout, const at::Tensor& q,
                                      const at::Tensor& k, const at::Tensor& v,
-                                     const OptionalTensor& bias, const OptionalTensor& key_bias,
-                                     const at::Tensor& out, const at::Tensor& lse,
-                                     bool bias_gradient) {
+                                     const AttentionTerms& t, const at::Tensor& out,
+                                     const at::Tensor& lse, bool bias_gradient) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("altup::attention_backward", "")
-                             .typed<decltype(dispatch_backward)>();
-  return op.call(dout, q, k, v, bias, key_bias, out, lse, bias_gradient);
+                             .typed<decltype(backward_from_schema<attention_backward_composed>)>();
+  return op.call(dout, q, k, v, t.relative_bias, t.zero_distance, t.causal, t.key_bias,
+                 t.query_offsets, t.key_offsets, t.dropout, t.seed, out, lse, bias_gradient);
 }
 
 AttentionOutputs meta(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                      const OptionalTensor& bias, const OptionalTensor& key_bias) {
-  check_attention(q, k, v, bias, key_bias);
+                      const AttentionTerms& terms) {
+  check_attention(q, k, v, terms);
   return {at::empty_symint(q.sym_sizes(), q.options()),
           at::empty_symint({q.sym_size(0), q.sym_size(2), q.sym_size(1)},
                            q.options().dtype(at::toOpMathType(q.scalar_type())))};
 }
 
 AttentionGradients backward_meta(const at::Tensor&, const at::Tensor& q, const at::Tensor& k,
-                                 const at::Tensor& v, const OptionalTensor& bias,
-                                 const OptionalTensor&, const at::Tensor&, const at::Tensor&,
-                                 bool bias_gradient) {
+                                 const at::Tensor& v, const AttentionTerms& terms,
+                                 const at::Tensor&, const at::Tensor&, bool bias_gradient) {
   const auto like = [](const at::Tensor& x) {
     return at::empty_symint(x.sym_sizes(), x.options());
   };
-  return {like(q), like(k), like(v), bias_gradient ? like(*bias) : at::empty({0}, q.options())};
+  return {like(q), like(k), like(v),
+          bias_gradient ? like(*terms.relative_bias) : at::empty({0}, q.options())};
 }
 
 class Attention : public torch::autograd::Function<Attention> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-                               const at::Tensor& v, const OptionalTensor& bias,
-                               const OptionalTensor& key_bias) {
+                               const at::Tensor& v, const OptionalTensor& relative_bias,
+                               const AttentionTerms& terms) {
     const at::AutoDispatchBelowADInplaceOrView guard;
-    auto [out, lse] = dispatch_attention(q, k, v, bias, key_bias);
+    auto [out, lse] = dispatch_attention(q, k, v, terms);
     const auto saved = [](const OptionalTensor& t) { return given(t) ? *t : at::Tensor(); };
-    context->save_for_backward({q, k, v, saved(bias), saved(key_bias), out, lse});
-    context->saved_data["bias_gradient"] = given(bias) && bias->requires_grad();
+    context->save_for_backward({q, k, v, saved(relative_bias), saved(terms.key_bias),
+                                saved(terms.query_offsets), saved(terms.key_offsets), out, lse});
+    auto& data = context->saved_data;
+    data["zero_distance"] = terms.zero_distance;
+    data["causal"] = terms.causal;
+    data["dropout"] = terms.dropout;
+    data["seed"] = terms.seed;
+    data["bias_gradient"] = given(relative_bias) && relative_bias->requires_grad();
     context->mark_non_differentiable({lse});
     return {out, lse};
   }
@@ -177,64 +344,67 @@ class Attention : public torch::autograd::Function<Attention> {
     const auto optional = [](const at::Tensor& t) {
       return t.defined() ? OptionalTensor(t) : std::nullopt;
     };
-    const bool bias_gradient = context->saved_data["bias_gradient"].toBool();
-    auto [dq, dk, dv, dbias] = dispatch_backward(grads[0], s[0], s[1], s[2], optional(s[3]),
-                                                 optional(s[4]), s[5], s[6], bias_gradient);
+    auto& data = context->saved_data;
+    const AttentionTerms terms{
+        optional(s[3]), data["zero_distance"].toInt(),  data["causal"].toBool(), optional(s[4]),
+        optional(s[5]), optional(s[6]), data["dropout"].toDouble(), data["seed"].toInt()};
+    const bool bias_gradient = data["bias_gradient"].toBool();
+    auto [dq, dk, dv, dbias] =
+        dispatch_backward(grads[0], s[0], s[1], s[2], terms, s[7], s[8], bias_gradient);
     return {dq, dk, dv, bias_gradient ? dbias : at::Tensor(), at::Tensor()};
   }
 };
 
 AttentionOutputs autograd(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                          const OptionalTensor& bias, const OptionalTensor& key_bias) {
-  const auto out = Attention::apply(q, k, v, bias, key_bias);
+                          const AttentionTerms& terms) {
+  const auto out = Attention::apply(q, k, v, terms.relative_bias, terms);
   return {out[0], out[1]};
 }
 
 AttentionGradients backward_autograd(const at::Tensor& dout, const at::Tensor& q,
                                      const at::Tensor& k, const at::Tensor& v,
-                                     const OptionalTensor& bias, const OptionalTensor& key_bias,
-                                     const at::Tensor& out, const at::Tensor& lse,
-                                     bool bias_gradient) {
+                                     const AttentionTerms& terms, const at::Tensor& out,
+                                     const at::Tensor& lse, bool bias_gradient) {
   const bool recorded = at::GradMode::is_enabled() && (dout.requires_grad() || q.requires_grad() ||
                                                        k.requires_grad() || v.requires_grad());
   TORCH_CHECK(!recorded, "altup::attention has no second derivative; use altup::reference");
   const at::AutoDispatchBelowADInplaceOrView guard;
-  return dispatch_backward(dout, q, k, v, bias, key_bias, out, lse, bias_gradient);
+  return dispatch_backward(dout, q, k, v, terms, out, lse, bias_gradient);
 }
 
 /// The products are done in autocast's type; the biases stay as they are.
 AttentionOutputs autocast(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                          const OptionalTensor& bias, const OptionalTensor& key_bias) {
+                          const AttentionTerms& terms) {
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
   const auto device = q.device().type();
   const auto lower = [&](const at::Tensor& x) {
     return at::autocast::cached_cast(at::autocast::get_autocast_dtype(device), x, device);
   };
-  return dispatch_attention(lower(q), lower(k), lower(v), bias, key_bias);
+  return dispatch_attention(lower(q), lower(k), lower(v), terms);
 }
 
 TORCH_LIBRARY_IMPL(altup, CompositeExplicitAutograd, m) {
   if (!is_first_copy()) return;
-  m.impl("attention", attention_composed);
-  m.impl("attention_backward", attention_backward_composed);
+  m.impl("attention", from_schema<attention_composed>);
+  m.impl("attention_backward", backward_from_schema<attention_backward_composed>);
 }
 TORCH_LIBRARY_IMPL(altup, Meta, m) {
   if (!is_first_copy()) return;
-  m.impl("attention", meta);
-  m.impl("attention_backward", backward_meta);
+  m.impl("attention", from_schema<meta>);
+  m.impl("attention_backward", backward_from_schema<backward_meta>);
 }
 TORCH_LIBRARY_IMPL(altup, Autograd, m) {
   if (!is_first_copy()) return;
-  m.impl("attention", autograd);
-  m.impl("attention_backward", backward_autograd);
+  m.impl("attention", from_schema<autograd>);
+  m.impl("attention_backward", backward_from_schema<backward_autograd>);
 }
 TORCH_LIBRARY_IMPL(altup, AutocastCPU, m) {
   if (!is_first_copy()) return;
-  m.impl("attention", autocast);
+  m.impl("attention", from_schema<autocast>);
 }
 TORCH_LIBRARY_IMPL(altup, AutocastCUDA, m) {
   if (!is_first_copy()) return;
-  m.impl("attention", autocast);
+  m.impl("attention", from_schema<autocast>);
 }
 
 }  // namespace

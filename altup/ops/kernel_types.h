@@ -6,6 +6,7 @@
 //   vector16   SSE2, NEON: every processor
 //   vector32   AVX2 and FMA
 //   vector64   AVX-512
+//   vector64_bf16  AVX-512 with its bfloat16 instructions; attention only
 #pragma once
 
 #include <cstdint>

@@ -35,12 +35,14 @@ TORCH_LIBRARY_FRAGMENT(altup, m) {
       "rms_norm_backward(Tensor dy, Tensor? dsum, Tensor sum, Tensor weight, Tensor rstd, "
       "ScalarType? narrow) -> (Tensor dx, Tensor ddelta, Tensor dweight)");
   m.def(
-      "attention(Tensor q, Tensor k, Tensor v, Tensor? bias=None, Tensor? key_bias=None) -> "
-      "(Tensor out, Tensor lse)");
+      "attention(Tensor q, Tensor k, Tensor v, Tensor? relative_bias=None, int zero_distance=0, "
+      "bool causal=False, Tensor? key_bias=None, Tensor? query_offsets=None, "
+      "Tensor? key_offsets=None, float dropout=0.0, int seed=0) -> (Tensor out, Tensor lse)");
   m.def(
-      "attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor? bias, "
-      "Tensor? key_bias, Tensor out, Tensor lse, bool bias_gradient) -> "
-      "(Tensor dq, Tensor dk, Tensor dv, Tensor dbias)");
+      "attention_backward(Tensor dout, Tensor q, Tensor k, Tensor v, Tensor? relative_bias, "
+      "int zero_distance, bool causal, Tensor? key_bias, Tensor? query_offsets, "
+      "Tensor? key_offsets, float dropout, int seed, Tensor out, Tensor lse, bool bias_gradient) "
+      "-> (Tensor dq, Tensor dk, Tensor dv, Tensor drelative_bias)");
   m.def("gated_gelu(Tensor gate, Tensor value) -> Tensor");
   m.def("gated_gelu_backward(Tensor dy, Tensor gate, Tensor value) -> (Tensor, Tensor)");
   m.def(
@@ -93,12 +95,9 @@ std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x, const at::T
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const at::Tensor& bias, const at::Tensor& key_bias) {
-  if (use_reference_kernels()) return reference::attention(q, k, v, bias, key_bias);
-  const auto optional = [](const at::Tensor& tensor) {
-    return tensor.defined() ? internal::OptionalTensor(tensor) : std::nullopt;
-  };
-  return std::get<0>(internal::dispatch_attention(q, k, v, optional(bias), optional(key_bias)));
+                     const AttentionOptions& options) {
+  if (use_reference_kernels()) return reference::attention(q, k, v, options);
+  return std::get<0>(internal::dispatch_attention(q, k, v, internal::terms_of(options)));
 }
 
 at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value) {

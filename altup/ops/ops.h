@@ -98,20 +98,38 @@ ALTUP_API LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at:
                                                   const at::Tensor& token_weights,
                                                   const CrossEntropyOptions& options = {});
 
-/// Attention as in T5: softmax(q k^T + bias) v for every head, without a scaling of the scores.
+/// What attention() can add to the scores and how it divides the tokens.
+struct AttentionOptions {
+  /// [H, L], added to the scores by distance: column zero_distance + (key - query). May have a
+  /// gradient; it has to reach the longest distances either way.
+  at::Tensor relative_bias = {};
+  int64_t zero_distance = 0;
+  /// Hide keys behind their query.
+  bool causal = false;
+  /// [B, S], added to the scores of a key: 0, or a large negative number that hides padding. Has no
+  /// gradient.
+  at::Tensor key_bias = {};
+  /// int64 [sequences + 1] on the CPU, both or none, with B = 1: queries [q_i, q_i+1) attend to keys
+  /// [k_i, k_i+1) and to no other. Distances are then those within the sequence.
+  at::Tensor query_offsets = {};
+  at::Tensor key_offsets = {};
+  /// Share of the weights that is dropped, the rest being scaled up; in [0, 1). The same seed drops
+  /// the same weights.
+  double dropout = 0.0;
+  int64_t seed = 0;
+};
+
+/// Attention as in T5: softmax(q k^T + biases) v for every head, without a scaling of the scores.
 ///
 ///   q         [B, T, H, d]        floating point, any strides
 ///   k, v      [B, S, H, d]        of the type of q
-///   bias      [1 or B, H, T, S]   added to the scores; may be undefined, may have a gradient
-///   key_bias  [B, S]              added to the scores of a key (0, or a large negative number that
-///                                 hides padding); may be undefined, has no gradient
 ///
 /// Returns [B, T, H, d], contiguous, of the type of q. The weights are not kept: the backward pass
 /// makes them again. Sums are done in fp32 (double for double). Under autocast the products are done
 /// in its type. On CPU, fp32 and bf16 have a fused kernel, whose results do not depend on the number
 /// of threads. Differentiable; throws c10::Error.
 ALTUP_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                               const at::Tensor& bias = {}, const at::Tensor& key_bias = {});
+                               const AttentionOptions& options = {});
 
 /// Chooses what the functions of this header run: the registered operators (the default) or, when
 /// set, their twins in reference.h, composed of plain ATen operators. Process-wide; may be called

@@ -91,14 +91,37 @@ std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x, const at::T
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const at::Tensor& bias, const at::Tensor& key_bias) {
-  internal::check_attention(q, k, v, bias, key_bias);
-  const auto queries = q.transpose(1, 2);                                // [B, H, T, d]
-  auto scores = at::matmul(queries, k.transpose(1, 2).transpose(2, 3));  // [B, H, T, S]
-  if (bias.defined()) scores = scores + bias;
-  if (key_bias.defined()) scores = scores + key_bias.unsqueeze(1).unsqueeze(1);
-  const auto weights = at::softmax(scores, -1).to(v.scalar_type());
-  return at::matmul(weights, v.transpose(1, 2)).transpose(1, 2).contiguous();
+                     const AttentionOptions& options) {
+  const auto terms = internal::terms_of(options);
+  internal::check_attention(q, k, v, terms);
+  std::vector<at::Tensor> outs;
+  for (const auto& s : internal::attention_sequences(q, k, terms)) {
+    const auto queries = q.narrow(1, s.first_query, s.queries).transpose(1, 2);  // [B, H, T, d]
+    const auto keys = k.narrow(1, s.first_key, s.keys).transpose(1, 2);          // [B, H, S, d]
+    const auto values = v.narrow(1, s.first_key, s.keys).transpose(1, 2);
+    auto scores = at::matmul(queries, keys.transpose(2, 3));  // [B, H, T, S]
+    if (options.relative_bias.defined()) {
+      scores = scores + internal::spelled_out_bias(options.relative_bias, options.zero_distance,
+                                                   s.queries, s.keys);
+    }
+    if (options.key_bias.defined()) {
+      const auto bias = options.key_bias.narrow(1, s.first_key, s.keys);
+      scores = scores + bias.unsqueeze(1).unsqueeze(1);
+    }
+    if (options.causal) {
+      const auto visible =
+          at::ones({s.queries, s.keys}, scores.options().dtype(at::kBool)).tril();
+      scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
+    }
+    auto weights = at::softmax(scores, -1);
+    if (options.dropout > 0) {
+      weights = weights * internal::dropout_factors(q.size(0), q.size(2), s, q.size(1),
+                                                    options.dropout, options.seed)
+                              .to(weights.options());
+    }
+    outs.push_back(at::matmul(weights.to(v.scalar_type()), values).transpose(1, 2));
+  }
+  return at::cat(outs, 1).contiguous();
 }
 
 at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value) {

@@ -32,7 +32,7 @@ ALTUP_API std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x,
 
 /// altup::attention, with all derivatives.
 ALTUP_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                               const at::Tensor& bias = {}, const at::Tensor& key_bias = {});
+                               const AttentionOptions& options = {});
 
 /// altup::gated_gelu, with all derivatives.
 ALTUP_API at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value);

@@ -11,7 +11,11 @@
 
 #define ALTUP_CONCATENATE_(a, b) a##b
 #define ALTUP_CONCATENATE(a, b) ALTUP_CONCATENATE_(a, b)
+#if defined(__AVX512BF16__)
+#define ALTUP_VECTOR_NAMESPACE vector64_bf16
+#else
 #define ALTUP_VECTOR_NAMESPACE ALTUP_CONCATENATE(vector, ALTUP_VECTOR_BYTES)
+#endif
 #define ALTUP_INLINE inline __attribute__((always_inline))
 #define ALTUP_INLINE_LAMBDA __attribute__((always_inline))
 

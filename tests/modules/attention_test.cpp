@@ -38,15 +38,22 @@ TEST_P(AttentionPath, ComputesUnscaledMultiHeadAttention) {
   torch::AutoGradMode gradients(GetParam());
   auto self = make_attention(10);
   const auto x = torch::randn({2, 5, 10});
-  const auto bias = torch::randn({1, kHeads, 5, 5});
-  EXPECT_TRUE(
-      torch::allclose(self->self_attention(x, bias), by_hand(self, x, x, bias), 1e-4, 1e-5));
+  const auto by_distance = torch::randn({kHeads, 9});
+  auto bias = torch::empty({1, kHeads, 5, 5});
+  for (int64_t query = 0; query < 5; ++query) {
+    for (int64_t key = 0; key < 5; ++key) {
+      bias[0].select(1, query).select(1, key).copy_(by_distance.select(1, key - query + 4));
+    }
+  }
+  EXPECT_TRUE(torch::allclose(
+      self->self_attention(x, {.relative_bias = by_distance, .zero_distance = 4}),
+      by_hand(self, x, x, bias), 1e-4, 1e-5));
 
   auto cross = make_attention(20);
   const auto memory = torch::randn({2, 7, 20});
   const auto memory_bias = torch::randn({2, 7});
   EXPECT_TRUE(torch::allclose(
-      cross->cross_attention(x, memory, memory_bias),
+      cross->cross_attention(x, memory, {.key_bias = memory_bias}),
       by_hand(cross, x, memory, memory_bias.view({2, 1, 1, 7}).expand({2, kHeads, 1, 7})), 1e-4,
       1e-5));
 }
@@ -57,7 +64,7 @@ TEST_P(AttentionPath, GivesFiniteResultsWhereNoKeyIsVisible) {
   auto attention = make_attention(10);
   const auto x = torch::randn({1, 4, 10});
   const auto hidden = mask_to_bias(torch::zeros({1, 4}, torch::kBool), torch::kFloat);
-  EXPECT_TRUE(torch::isfinite(attention->cross_attention(x, x, hidden)).all().item<bool>());
+  EXPECT_TRUE(torch::isfinite(attention->cross_attention(x, x, {.key_bias = hidden})).all().item<bool>());
 }
 
 TEST(Attention, MaskHidesWhereItIsFalse) {
@@ -87,8 +94,8 @@ TEST(Attention, CrossAttentionReadsTheMemoryOnlyOnceWithACache) {
   auto attention = make_attention(20);
   const auto x = torch::randn({1, 1, 10});
   AttentionCache cache;
-  const auto first = attention->cross_attention(x, torch::randn({1, 6, 20}), {}, &cache);
-  const auto second = attention->cross_attention(x, torch::randn({1, 6, 20}), {}, &cache);
+  const auto first = attention->cached_cross_attention(x, torch::randn({1, 6, 20}), {}, cache);
+  const auto second = attention->cached_cross_attention(x, torch::randn({1, 6, 20}), {}, cache);
   EXPECT_TRUE(torch::equal(first, second));
 }
 

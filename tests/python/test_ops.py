@@ -110,7 +110,10 @@ def test_registrations_of_the_layer_operators_are_complete(ops, dtype):
     torch.library.opcheck(ops.add_rms_norm.default, (x, random(2, 3, 8, dtype=dtype), weight, 1e-6))
     torch.library.opcheck(ops.gated_gelu.default, (random(2, 3, 8, dtype=dtype), random(2, 3, 8, dtype=dtype)))
     q, k, v = (random(2, length, 2, 4, dtype=dtype) for length in (3, 5, 5))
-    torch.library.opcheck(ops.attention.default, (q, k, v), {"bias": random(1, 2, 3, 5)})
+    torch.library.opcheck(ops.attention.default, (q, k, v), {"relative_bias": random(2, 7), "zero_distance": 2})
+    offsets = {"query_offsets": torch.tensor([0, 1, 4]), "key_offsets": torch.tensor([0, 2, 4])}
+    packed = [random(1, 4, 2, 4, dtype=dtype) for _ in range(3)]
+    torch.library.opcheck(ops.attention.default, packed, {"causal": True, "dropout": 0.3, "seed": 5, **offsets})
     head = (random(4, 8, dtype=dtype), random(11, 8), torch.tensor([0, 10, 3, 3]), torch.ones(4))
     torch.library.opcheck(ops.linear_cross_entropy.default, head, {"z_loss": 1e-2, "label_smoothing": 0.1})
 
@@ -120,10 +123,11 @@ def test_layer_operators_equal_pytorchs(ops):
     x, weight = random(2, 3, 8), random(8)
     ours = ops.rms_norm(x, weight, 1e-6)[0]
     theirs = torch.nn.functional.rms_norm(x, (8,), weight, 1e-6)
-    q, k, v, bias = random(2, 3, 2, 4), random(2, 5, 2, 4), random(2, 5, 2, 4), random(1, 2, 3, 5)
-    attended = ops.attention(q, k, v, bias)[0]
+    q, k, v, bias = random(2, 3, 2, 4), random(2, 5, 2, 4), random(2, 5, 2, 4), random(2, 7)
+    attended = ops.attention(q, k, v, bias, zero_distance=2)[0]
+    distances = torch.arange(5)[None, :] - torch.arange(3)[:, None]  # key - query
     expected = torch.nn.functional.scaled_dot_product_attention(
-        *(t.transpose(1, 2) for t in (q, k, v)), attn_mask=bias, scale=1.0
+        *(t.transpose(1, 2) for t in (q, k, v)), attn_mask=bias[:, distances + 2], scale=1.0
     ).transpose(1, 2)
     rows, head, targets = random(4, 8), random(11, 8), torch.tensor([0, 10, 3, 3])
     loss = ops.linear_cross_entropy(rows, head, targets, torch.ones(4), label_smoothing=0.1)[0]
