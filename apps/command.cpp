@@ -76,6 +76,10 @@ RunConfig read_run(const RunOptions& options, const Command& command) {
   const auto config = load_run_config(options.files, overrides);
   if (config.runtime.threads > 0) at::set_num_threads(static_cast<int>(config.runtime.threads));
   set_use_reference_kernels(config.runtime.kernels == Kernels::kReference);
+  const auto products = config.runtime.products;
+  set_product_kernels(products == Products::kOwn       ? ProductKernelChoice::kOwn
+                      : products == Products::kLibrary ? ProductKernelChoice::kLibrary
+                                                       : ProductKernelChoice::kAuto);
   return config;
 }
 

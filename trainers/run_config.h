@@ -112,14 +112,26 @@ struct EnumNames<Kernels> {
       {{"fused", Kernels::kFused}, {"reference", Kernels::kReference}}};
 };
 
+/// Whose fp32 matrix products a run uses on the CPU; see set_product_kernels().
+enum class Products { kAuto, kOwn, kLibrary };
+template <>
+struct EnumNames<Products> {
+  static constexpr std::array<std::pair<std::string_view, Products>, 3> kNames = {
+      {{"auto", Products::kAuto}, {"own", Products::kOwn}, {"library", Products::kLibrary}}};
+};
+
 /// [runtime]: how a run computes, never what
 struct RuntimeConfig {
   Kernels kernels = Kernels::kFused;
+  Products products = Products::kAuto;
   int64_t threads = 0;
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"kernels", "operators: fused, or the slow and obvious reference"}, self.kernels);
+    visit(Field{"products", "fp32 matrix products on CPUs: our own, LibTorch's library's, or whichever "
+                            "is known to be faster on this processor"},
+          self.products);
     visit(Field{"threads", "of one operator; 0: as many as the machine has", 0, 4096},
           self.threads);
   }

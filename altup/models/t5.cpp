@@ -59,7 +59,7 @@ const torch::Tensor& T5Impl::head_weight() const {
 }
 
 torch::Tensor T5Impl::logits(const torch::Tensor& decoded) {
-  return torch::linear(head_input(decoded), head_weight());
+  return altup::linear(head_input(decoded), head_weight());
 }
 
 LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,

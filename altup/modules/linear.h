@@ -5,6 +5,8 @@
 
 #include <torch/torch.h>
 
+#include "altup/ops/ops.h"
+
 namespace altup {
 
 class LinearImpl : public torch::nn::Module {
@@ -13,7 +15,7 @@ class LinearImpl : public torch::nn::Module {
     weight = register_parameter("weight", torch::empty({out, in}));
   }
   /// [..., in] -> [..., out]
-  torch::Tensor forward(const torch::Tensor& x) { return torch::linear(x, weight); }
+  torch::Tensor forward(const torch::Tensor& x) { return altup::linear(x, weight); }
 
   torch::Tensor weight;  // [out, in]
 };

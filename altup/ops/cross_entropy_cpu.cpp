@@ -1,4 +1,4 @@
-// altup::linear_cross_entropy on CPU: the products by ATen, a chunk of rows at a time, and between
+// altup::linear_cross_entropy on CPU: the products a chunk of rows at a time, and between
 // them the kernel in the place of the logits.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -9,6 +9,7 @@
 #include "altup/ops/cpu_dispatch.h"
 #include "altup/ops/cross_entropy.h"
 #include "altup/ops/cross_entropy_kernels.h"
+#include "altup/ops/product.h"
 #include "altup/ops/registration.h"
 
 #ifndef _OPENMP
@@ -55,8 +56,8 @@ CrossEntropyTensors as(const at::Tensor& x_given, const at::Tensor& weight_given
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
     const auto x_chunk = x.narrow(0, first, count);
-    auto l = logits.narrow(0, 0, count);
-    at::mm_out(l, x_chunk, weight.t());
+    const auto l = logits.narrow(0, 0, count);
+    product_out(l, x_chunk, weight.t());
     CrossEntropyArguments<Scalar> args;
     args.vocabulary = vocabulary;
     args.logits = mutable_pointer<Scalar>(l);
@@ -73,12 +74,13 @@ CrossEntropyTensors as(const at::Tensor& x_given, const at::Tensor& weight_given
       ALTUP_OF_THIS_CPU(cross_entropy_rows<Scalar>(args, begin, end));
     });
     if (!gradient) continue;
-    auto dx_chunk = dx.narrow(0, first, count);
-    at::mm_out(dx_chunk, l, weight);
-    if (first == 0) {
+    const auto dx_chunk = dx.narrow(0, first, count);
+    product_out(dx_chunk, l, weight);
+    if (weight_given.scalar_type() == x.scalar_type()) {
+      if (first == 0) dweight = at::empty(weight.sizes(), x.options());
+      product_out(dweight, l.t(), x_chunk, /*add=*/first > 0);
+    } else if (first == 0) {
       dweight = at::mm(l.t(), x_chunk).to(weight_given.scalar_type());
-    } else if (dweight.scalar_type() == x.scalar_type()) {
-      dweight.addmm_(l.t(), x_chunk);
     } else {
       dweight.add_(at::mm(l.t(), x_chunk));
     }

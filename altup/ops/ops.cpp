@@ -2,6 +2,8 @@
 // dispatcher.
 #include "altup/ops/ops.h"
 
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/library.h>
@@ -12,6 +14,7 @@
 #include "altup/ops/attention.h"
 #include "altup/ops/cross_entropy.h"
 #include "altup/ops/gated_gelu.h"
+#include "altup/ops/product.h"
 #include "altup/ops/reference.h"
 #include "altup/ops/registration.h"
 #include "altup/ops/rms_norm.h"
@@ -43,6 +46,7 @@ TORCH_LIBRARY_FRAGMENT(altup, m) {
       "int zero_distance, bool causal, Tensor? key_bias, Tensor? query_offsets, "
       "Tensor? key_offsets, float dropout, int seed, Tensor out, Tensor lse, bool bias_gradient) "
       "-> (Tensor dq, Tensor dk, Tensor dv, Tensor drelative_bias)");
+  m.def("linear(Tensor x, Tensor weight) -> Tensor");
   m.def("gated_gelu(Tensor gate, Tensor value) -> Tensor");
   m.def("gated_gelu_backward(Tensor dy, Tensor gate, Tensor value) -> (Tensor, Tensor)");
   m.def(
@@ -98,6 +102,15 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                      const AttentionOptions& options) {
   if (use_reference_kernels()) return reference::attention(q, k, v, options);
   return std::get<0>(internal::dispatch_attention(q, k, v, internal::terms_of(options)));
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
+  // Packing the weight costs as much as a few rows' product.
+  constexpr int64_t kFewestRows = 32;
+  const bool own = x.is_cpu() && x.dim() > 0 && x.numel() >= kFewestRows * x.size(-1) &&
+                   internal::has_product_kernel(x.scalar_type()) && !use_reference_kernels() &&
+                   !at::autocast::is_autocast_enabled(at::kCPU);
+  return own ? internal::dispatch_linear(x, weight) : at::linear(x, weight);
 }
 
 at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value) {

@@ -131,6 +131,19 @@ struct AttentionOptions {
 ALTUP_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionOptions& options = {});
 
+/// y = x W^T, a projection without bias: x [..., in], weight [out, in], of one floating type, or
+/// lowered to autocast's -> [..., out]. fp32 on the CPU runs our own kernel where
+/// set_product_kernels() says so and there are rows enough, all else ATen's. The sums of our kernel
+/// do not depend on the number of threads, nor on the other rows. Twice differentiable; throws
+/// c10::Error.
+ALTUP_API at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
+
+/// Whose fp32 matrix products linear() and linear_cross_entropy() run on the CPU: our own, those of
+/// the library that ATen calls, or (kAuto) ours on processors on which that library was seen to be
+/// slow. Process-wide; may be called from any thread.
+enum class ProductKernelChoice { kAuto, kOwn, kLibrary };
+ALTUP_API void set_product_kernels(ProductKernelChoice choice);
+
 /// Chooses what the functions of this header run: the registered operators (the default) or, when
 /// set, their twins in reference.h, composed of plain ATen operators. Process-wide; may be called
 /// from any thread.

@@ -114,6 +114,7 @@ def test_registrations_of_the_layer_operators_are_complete(ops, dtype):
     offsets = {"query_offsets": torch.tensor([0, 1, 4]), "key_offsets": torch.tensor([0, 2, 4])}
     packed = [random(1, 4, 2, 4, dtype=dtype) for _ in range(3)]
     torch.library.opcheck(ops.attention.default, packed, {"causal": True, "dropout": 0.3, "seed": 5, **offsets})
+    torch.library.opcheck(ops.linear.default, (random(2, 3, 8, dtype=dtype), random(5, 8, dtype=dtype)))
     head = (random(4, 8, dtype=dtype), random(11, 8), torch.tensor([0, 10, 3, 3]), torch.ones(4))
     torch.library.opcheck(ops.linear_cross_entropy.default, head, {"z_loss": 1e-2, "label_smoothing": 0.1})
 
