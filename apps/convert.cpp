@@ -30,9 +30,9 @@ int convert(const Options& options, const Command& command) {
   save_model(options.output, config, target, *source.tokenizer);
   log_info("wrote ", options.output, ": ", options.variant, " with ", options.blocks,
            " blocks; its outputs are those of ", options.checkpoint);
-  write_json(command, {{"output", options.output},
-                       {"variant", options.variant},
-                       {"blocks", options.blocks}});
+  write_json(
+      command,
+      {{"output", options.output}, {"variant", options.variant}, {"blocks", options.blocks}});
   return 0;
 }
 

@@ -47,8 +47,8 @@ std::vector<Case> cases(torch::ScalarType type) {
   list.push_back(
       {"attention [8, 512, 6, 64], bias with gradient",
        [](const Tensors& in) {
-         return Tensors{attention(in[0], in[1], in[2],
-                                  {.relative_bias = in[3], .zero_distance = kInput - 1})};
+         return Tensors{
+             attention(in[0], in[1], in[2], {.relative_bias = in[3], .zero_distance = kInput - 1})};
        },
        {random({kBatch, kInput, kHeads, kHeadWidth}), random({kBatch, kInput, kHeads, kHeadWidth}),
         random({kBatch, kInput, kHeads, kHeadWidth}),

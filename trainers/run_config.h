@@ -129,8 +129,9 @@ struct RuntimeConfig {
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"kernels", "operators: fused, or the slow and obvious reference"}, self.kernels);
-    visit(Field{"products", "fp32 matrix products on CPUs: our own, LibTorch's library's, or whichever "
-                            "is known to be faster on this processor"},
+    visit(Field{"products",
+                "fp32 matrix products on CPUs: our own, LibTorch's library's, or whichever "
+                "is known to be faster on this processor"},
           self.products);
     visit(Field{"threads", "of one operator; 0: as many as the machine has", 0, 4096},
           self.threads);

@@ -35,9 +35,8 @@ void check_block_conversion(const T5Config& from, const T5Config& to) {
   const auto before = from.altup.variant;
   const auto after = to.altup.variant;
   if (after == Variant::kNone || (before != Variant::kNone && before != after)) {
-    throw UserError(str("a model with altup.variant \"", enum_name(before),
-                        "\" cannot become \"", enum_name(after),
-                        "\" with its outputs unchanged; expected ",
+    throw UserError(str("a model with altup.variant \"", enum_name(before), "\" cannot become \"",
+                        enum_name(after), "\" with its outputs unchanged; expected ",
                         before == Variant::kNone ? "\"altup\", \"recycled\" or \"sum\""
                                                  : "the same variant with more blocks"));
   }
@@ -46,8 +45,9 @@ void check_block_conversion(const T5Config& from, const T5Config& to) {
                         blocks_of(from), " that the model has"));
   }
   if (to.tie_embeddings && after == Variant::kAltUp) {
-    throw UserError("model.tie_embeddings is true: a head that is the embedding cannot divide by "
-                    "the blocks; expected the variant \"recycled\"");
+    throw UserError(
+        "model.tie_embeddings is true: a head that is the embedding cannot divide by "
+        "the blocks; expected the variant \"recycled\"");
   }
   auto same = from;
   same.altup.variant = after;
@@ -55,8 +55,9 @@ void check_block_conversion(const T5Config& from, const T5Config& to) {
   same.altup.init = to.altup.init;
   if (before == Variant::kNone) same.altup = to.altup;
   if (!(same == to)) {
-    throw UserError("a conversion changes [altup] only; expected all other keys of the model, and "
-                    "those of a widened model's [altup] but the blocks, as they are");
+    throw UserError(
+        "a conversion changes [altup] only; expected all other keys of the model, and "
+        "those of a widened model's [altup] but the blocks, as they are");
   }
 }
 

@@ -46,16 +46,15 @@ at::Tensor scores_of(const at::Tensor& q, const at::Tensor& k, const AttentionTe
   auto scores =
       at::matmul(by_head(q), by_head(k).transpose(2, 3)).to(at::toOpMathType(q.scalar_type()));
   if (given(terms.relative_bias)) {
-    scores = scores + spelled_out_bias(*terms.relative_bias, terms.zero_distance, q.size(1),
-                                       k.size(1))
-                          .to(scores.scalar_type());
+    scores =
+        scores + spelled_out_bias(*terms.relative_bias, terms.zero_distance, q.size(1), k.size(1))
+                     .to(scores.scalar_type());
   }
   if (given(terms.key_bias)) {
     scores = scores + terms.key_bias->to(scores.scalar_type()).unsqueeze(1).unsqueeze(1);
   }
   if (terms.causal) {
-    const auto hidden =
-        at::ones({q.size(1), k.size(1)}, scores.options().dtype(at::kBool)).triu(1);
+    const auto hidden = at::ones({q.size(1), k.size(1)}, scores.options().dtype(at::kBool)).triu(1);
     scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
   }
   return scores;
@@ -100,8 +99,8 @@ AttentionGradients composed_backward_sequence(const at::Tensor& dout, const at::
   const auto d = by_head(dout.to(wide));
   const auto weights = (scores_of(q, k, terms) - lse.unsqueeze(-1)).exp();
   const auto dot = (d * by_head(out.to(wide))).sum({-1}, /*keepdim=*/true);
-  const auto dweights = dropped(at::matmul(d, by_head(v.to(wide)).transpose(2, 3)), terms, sequence,
-                                all_queries);
+  const auto dweights =
+      dropped(at::matmul(d, by_head(v.to(wide)).transpose(2, 3)), terms, sequence, all_queries);
   const auto dscores = weights * (dweights - dot);  // [B, H, T, S]
   const auto used = dropped(weights, terms, sequence, all_queries);
   const auto finish = [&](const at::Tensor& gradient) {
@@ -142,10 +141,10 @@ void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                    "altup::attention: q, k and v must be of one floating type, got ",
                    q.scalar_type(), ", ", k.scalar_type(), " and ", v.scalar_type());
   if (given(terms.relative_bias)) {
-    TORCH_CHECK(terms.relative_bias->dim() == 2 &&
-                    terms.relative_bias->sym_size(0) == q.sym_size(2),
-                "altup::attention: relative_bias ", terms.relative_bias->sym_sizes(),
-                " must be [H, distances] with q ", q.sym_sizes());
+    TORCH_CHECK(
+        terms.relative_bias->dim() == 2 && terms.relative_bias->sym_size(0) == q.sym_size(2),
+        "altup::attention: relative_bias ", terms.relative_bias->sym_sizes(),
+        " must be [H, distances] with q ", q.sym_sizes());
   }
   if (given(terms.key_bias)) {
     TORCH_CHECK(terms.key_bias->dim() == 2 && terms.key_bias->sym_size(0) == k.sym_size(0) &&
@@ -193,8 +192,7 @@ std::vector<AttentionSequence> attention_sequences(const at::Tensor& q, const at
                 "altup::attention: queries without a key to attend to");
     const int64_t first = terms.zero_distance - (sequence.queries - 1);
     const int64_t last = terms.zero_distance + sequence.keys - 1;
-    TORCH_CHECK(!given(terms.relative_bias) ||
-                    (first >= 0 && last < terms.relative_bias->size(1)),
+    TORCH_CHECK(!given(terms.relative_bias) || (first >= 0 && last < terms.relative_bias->size(1)),
                 "altup::attention: relative_bias ",
                 given(terms.relative_bias) ? terms.relative_bias->sizes() : at::IntArrayRef(),
                 " with distance 0 in column ", terms.zero_distance, " must reach from ",
@@ -205,6 +203,7 @@ std::vector<AttentionSequence> attention_sequences(const at::Tensor& q, const at
 
 at::Tensor spelled_out_bias(const at::Tensor& relative_bias, int64_t zero_distance, int64_t queries,
                             int64_t keys) {
+  if (queries == 0) return relative_bias.new_empty({relative_bias.size(0), 0, keys});
   // Row r of the windows belongs to query T - 1 - r.
   return relative_bias.narrow(1, zero_distance - (queries - 1), queries + keys - 1)
       .unfold(/*dimension=*/1, keys, /*step=*/1)
@@ -244,9 +243,9 @@ AttentionOutputs attention_composed(const at::Tensor& q, const at::Tensor& k, co
   std::vector<at::Tensor> outs;
   std::vector<at::Tensor> sums;
   for (const auto& s : attention_sequences(q, k, terms)) {
-    auto [out, lse] = composed_sequence(
-        q.narrow(1, s.first_query, s.queries), k.narrow(1, s.first_key, s.keys),
-        v.narrow(1, s.first_key, s.keys), terms_of(terms, s), s, q.size(1));
+    auto [out, lse] =
+        composed_sequence(q.narrow(1, s.first_query, s.queries), k.narrow(1, s.first_key, s.keys),
+                          v.narrow(1, s.first_key, s.keys), terms_of(terms, s), s, q.size(1));
     outs.push_back(out);
     sums.push_back(lse);
   }
@@ -345,9 +344,14 @@ class Attention : public torch::autograd::Function<Attention> {
       return t.defined() ? OptionalTensor(t) : std::nullopt;
     };
     auto& data = context->saved_data;
-    const AttentionTerms terms{
-        optional(s[3]), data["zero_distance"].toInt(),  data["causal"].toBool(), optional(s[4]),
-        optional(s[5]), optional(s[6]), data["dropout"].toDouble(), data["seed"].toInt()};
+    const AttentionTerms terms{optional(s[3]),
+                               data["zero_distance"].toInt(),
+                               data["causal"].toBool(),
+                               optional(s[4]),
+                               optional(s[5]),
+                               optional(s[6]),
+                               data["dropout"].toDouble(),
+                               data["seed"].toInt()};
     const bool bias_gradient = data["bias_gradient"].toBool();
     auto [dq, dk, dv, dbias] =
         dispatch_backward(grads[0], s[0], s[1], s[2], terms, s[7], s[8], bias_gradient);

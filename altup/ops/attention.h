@@ -37,9 +37,14 @@ inline AttentionTerms terms_of(const AttentionOptions& options) {
   const auto optional = [](const at::Tensor& tensor) {
     return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
   };
-  return {optional(options.relative_bias), options.zero_distance,           options.causal,
-          optional(options.key_bias),      optional(options.query_offsets), optional(options.key_offsets),
-          options.dropout,                 options.seed};
+  return {optional(options.relative_bias),
+          options.zero_distance,
+          options.causal,
+          optional(options.key_bias),
+          optional(options.query_offsets),
+          optional(options.key_offsets),
+          options.dropout,
+          options.seed};
 }
 
 /// Checks shapes, types and devices, as ops.h promises; not what the offsets hold.
@@ -92,12 +97,14 @@ AttentionOutputs from_schema(const at::Tensor& q, const at::Tensor& k, const at:
                                   key_offsets, dropout, seed});
 }
 template <auto kFunction>
-AttentionGradients backward_from_schema(
-    const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-    const OptionalTensor& relative_bias, int64_t zero_distance, bool causal,
-    const OptionalTensor& key_bias, const OptionalTensor& query_offsets,
-    const OptionalTensor& key_offsets, double dropout, int64_t seed, const at::Tensor& out,
-    const at::Tensor& lse, bool bias_gradient) {
+AttentionGradients backward_from_schema(const at::Tensor& dout, const at::Tensor& q,
+                                        const at::Tensor& k, const at::Tensor& v,
+                                        const OptionalTensor& relative_bias, int64_t zero_distance,
+                                        bool causal, const OptionalTensor& key_bias,
+                                        const OptionalTensor& query_offsets,
+                                        const OptionalTensor& key_offsets, double dropout,
+                                        int64_t seed, const at::Tensor& out, const at::Tensor& lse,
+                                        bool bias_gradient) {
   return kFunction(dout, q, k, v,
                    AttentionTerms{relative_bias, zero_distance, causal, key_bias, query_offsets,
                                   key_offsets, dropout, seed},

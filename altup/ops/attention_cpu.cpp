@@ -128,8 +128,8 @@ class Heads {
 
 /// Calls kernel(head) for every head that `prepare(i)` gives, on all threads, with scratch memory.
 template <typename Scalar, typename Prepare>
-void run(const Heads<Scalar>& heads, int64_t width, typename AttentionKernels<Scalar>::Kernel kernel,
-         const Prepare& prepare) {
+void run(const Heads<Scalar>& heads, int64_t width,
+         typename AttentionKernels<Scalar>::Kernel kernel, const Prepare& prepare) {
   const int64_t bytes = kernels<Scalar>().scratch_bytes(heads.longest(), width);
   at::parallel_for(0, heads.count(), 1, [&](int64_t begin, int64_t end) {
     const at::AutoDispatchBelowADInplaceOrView guard;
@@ -147,8 +147,7 @@ AttentionOutputs forward_as(const at::Tensor& q, const at::Tensor& k, const at::
                             const AttentionTerms& terms) {
   const Heads<Scalar> heads(q, k, v, terms);
   const auto out = at::empty(q.sizes(), q.options());
-  const auto lse =
-      at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
+  const auto lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
   run<Scalar>(heads, q.size(3), kernels<Scalar>().forward,
               [&](int64_t i) { return heads.head(i, out, lse); });
   return {out, lse};

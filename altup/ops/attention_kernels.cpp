@@ -42,11 +42,11 @@ struct Buffers {
   Step<Scalar>* rows;     // [block, d], the first factor: queries, then output gradients
   Step<Scalar>* queries;  // backward, the second factor: [block, d]
   Step<Scalar>* douts;
-  float* scores;           // [block, S]: Q K^T, then the weights
-  float* dweights;         // backward, [block, S]: dO V^T, then the scores' gradient
-  Step<Scalar>* weights;   // bfloat16: the weights, then the scores' gradient, as a factor
-  float* out;              // [block, d]
-  float* dkeys;            // backward: [S, d]
+  float* scores;          // [block, S]: Q K^T, then the weights
+  float* dweights;        // backward, [block, S]: dO V^T, then the scores' gradient
+  Step<Scalar>* weights;  // bfloat16: the weights, then the scores' gradient, as a factor
+  float* out;             // [block, d]
+  float* dkeys;           // backward: [S, d]
   float* dvalues;
   std::int64_t bytes;
 
@@ -86,8 +86,8 @@ std::uint32_t dropout_row(const AttentionDropout& dropout, std::int64_t row) {
     return x ^ x >> 16;
   };
   const auto number = static_cast<std::uint64_t>(dropout.first_row + row);
-  const std::uint32_t low = mix(static_cast<std::uint32_t>(number) +
-                                static_cast<std::uint32_t>(dropout.seed));
+  const std::uint32_t low =
+      mix(static_cast<std::uint32_t>(number) + static_cast<std::uint32_t>(dropout.seed));
   return mix(low ^ static_cast<std::uint32_t>(number >> 32) ^
              static_cast<std::uint32_t>(dropout.seed >> 32));
 }

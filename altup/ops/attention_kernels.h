@@ -34,8 +34,8 @@ struct AttentionHead {
   bool causal = false;                   // keys behind their query only
   const float* key_bias = nullptr;       // [S]; null: none
   AttentionDropout dropout;
-  HeadRows<Scalar> out;   // backward reads it
-  float* lse = nullptr;   // [T]: log of the sum of exponentials; backward reads it
+  HeadRows<Scalar> out;          // backward reads it
+  float* lse = nullptr;          // [T]: log of the sum of exponentials; backward reads it
   std::byte* scratch = nullptr;  // scratch_bytes() of the largest head, aligned to 64 bytes
 
   // backward

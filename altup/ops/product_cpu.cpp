@@ -51,6 +51,12 @@ bool library_is_slow_here() {
 #endif
 }
 
+/// A transposed left factor (a weight's gradient) has to be gathered from as many pages as the
+/// product is deep: there the library is as fast.
+bool left_is_by_rows(const at::Tensor& a) {
+  return choice.load() == ProductKernelChoice::kOwn || a.stride(1) == 1;
+}
+
 bool readable(const at::Tensor& x) {
   return x.stride(0) == 1 || x.stride(1) == 1;
 }
@@ -137,7 +143,7 @@ bool has_product_kernel(at::ScalarType type) {
 
 void product_out(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {
   if (has_product_kernel(a.scalar_type()) && c.numel() > 0 && a.size(1) > 0 && c.stride(1) == 1 &&
-      readable(a) && readable(b)) {
+      readable(a) && readable(b) && left_is_by_rows(a)) {
     own_product(c, a, b, add);
     return;
   }

@@ -7,25 +7,50 @@
 namespace altup::internal::ALTUP_VECTOR_NAMESPACE {
 namespace {
 
-void pack_left(MatrixView a, std::int64_t rows, std::int64_t depth, float* to) {
-  for (std::int64_t row = 0; row < rows; row += kTileRows, to += depth * kTileRows) {
-    const std::int64_t there = smaller(kTileRows, rows - row);
+/// Rows that lie in memory one after the other: a tile at a time.
+void pack_rows(MatrixView a, std::int64_t rows, std::int64_t depth, float* to) {
+  std::int64_t row = 0;
+  for (; row + kTileRows <= rows; row += kTileRows, to += depth * kTileRows) {
     const MatrixView tile = a.from(row, 0);
-    if (there < kTileRows) {
-      for (std::int64_t i = 0; i < depth * kTileRows; ++i) to[i] = 0.0F;
-    }
-    if (a.column_stride == 1) {
-      for (std::int64_t r = 0; r < there; ++r) {
-        const float* from = tile.data + r * a.row_stride;
-        for (std::int64_t i = 0; i < depth; ++i) to[i * kTileRows + r] = from[i];
-      }
-    } else {
-      for (std::int64_t i = 0; i < depth; ++i) {
-        const float* from = tile.data + i * a.column_stride;
-        for (std::int64_t r = 0; r < there; ++r) to[i * kTileRows + r] = from[r * a.row_stride];
+    for (std::int64_t i = 0; i < depth; ++i) {
+      for (std::int64_t r = 0; r < kTileRows; ++r) {
+        to[i * kTileRows + r] = tile.data[r * tile.row_stride + i];
       }
     }
   }
+  if (row == rows) return;
+  const MatrixView tile = a.from(row, 0);
+  for (std::int64_t i = 0; i < depth; ++i) {
+    for (std::int64_t r = 0; r < kTileRows; ++r) {
+      to[i * kTileRows + r] = row + r < rows ? tile.data[r * tile.row_stride + i] : 0.0F;
+    }
+  }
+}
+
+constexpr std::int64_t kAhead = 16;
+
+/// Columns that lie in memory one after the other: all tiles of a column, so that what is read is
+/// contiguous.
+void pack_columns(MatrixView a, std::int64_t rows, std::int64_t depth, float* to) {
+  for (std::int64_t i = 0; i < depth; ++i) {
+    const float* from = a.data + i * a.column_stride;
+    // Columns lie on pages of their own, where no processor looks ahead by itself.
+    for (std::int64_t row = 0; row < rows; row += 16) {
+      __builtin_prefetch(from + kAhead * a.column_stride + row);
+    }
+    float* step = to + i * kTileRows;
+    std::int64_t row = 0;
+    for (; row + kTileRows <= rows; row += kTileRows, step += depth * kTileRows) {
+      for (std::int64_t r = 0; r < kTileRows; ++r) step[r] = from[row + r];
+    }
+    if (row == rows) continue;
+    for (std::int64_t r = 0; r < kTileRows; ++r) step[r] = row + r < rows ? from[row + r] : 0.0F;
+  }
+}
+
+void pack_left(MatrixView a, std::int64_t rows, std::int64_t depth, float* to) {
+  const auto pack = a.column_stride == 1 ? pack_rows : pack_columns;
+  pack(a, rows, depth, to);
 }
 
 void pack_right(MatrixView b, std::int64_t depth, std::int64_t columns, float* to) {
@@ -59,6 +84,7 @@ void multiply(const float* left, const float* right, std::int64_t rows, std::int
       const float* tile = left + row * depth;
       float* to = c + row * c_stride + column;
       if (row + kTileRows <= rows && column + kTileColumns <= columns) {
+        for (std::int64_t r = 0; r < kTileRows; ++r) __builtin_prefetch(to + r * c_stride, 1);
         tile_product<float, false>({tile, kTileRows}, panel, depth, add, to, c_stride);
       } else {
         multiply_edge(tile, panel, smaller(kTileRows, rows - row),

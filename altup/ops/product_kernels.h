@@ -7,8 +7,8 @@
 
 namespace altup::internal {
 
-/// A matrix in memory: element (i, j) is data[i * row_stride + j * column_stride], of which one
-/// stride is 1.
+/// A matrix in memory: element (i, j) is data[i * row_stride + j * column_stride]; column_stride is
+/// 1, or else row_stride.
 struct MatrixView {
   const float* data = nullptr;
   std::int64_t row_stride = 0;

@@ -148,6 +148,16 @@ ALTUP_INLINE std::uint32_t step_of(const BFloat16Bits* from, std::int64_t stride
   return bits(2 * step) | bits(2 * step + 1) << 16;
 }
 
+/// The same where nothing is missing.
+ALTUP_INLINE float whole_step(const float* from, std::int64_t stride, std::int64_t step) {
+  return from[step * stride];
+}
+ALTUP_INLINE std::uint32_t whole_step(const BFloat16Bits* from, std::int64_t stride,
+                                      std::int64_t step) {
+  const BFloat16Bits* pair = from + 2 * step * stride;
+  return pair[0].bits | static_cast<std::uint32_t>(pair[stride].bits) << 16;
+}
+
 /// X as a factor A with contiguous rows: [round_up(rows), steps of width]; rows that are not there
 /// are 0.
 template <typename Scalar>
@@ -161,16 +171,29 @@ void pack_factor(Rows<Scalar> x, std::int64_t rows, std::int64_t width,
   }
 }
 
-/// X [depth, width] as B.
+/// X [depth, width] as B: a step of all whole panels after the other, so that what is read is
+/// contiguous.
 template <typename Scalar>
 void pack_panels(Rows<Scalar> x, std::int64_t depth, std::int64_t width,
                  typename Packed<Scalar>::Step* to) {
   const std::int64_t steps = steps_of<Scalar>(depth);
+  const std::int64_t whole_steps = depth / Packed<Scalar>::kPerStep;
+  const std::int64_t whole_width = width / kTileColumns * kTileColumns;
+  for (std::int64_t i = 0; i < whole_steps; ++i) {
+    for (std::int64_t column = 0; column < whole_width; column += kTileColumns) {
+      auto* step = to + column * steps + i * kTileColumns;
+      for (std::int64_t j = 0; j < kTileColumns; ++j) {
+        step[j] = whole_step(x.data + column + j, x.stride, i);
+      }
+    }
+  }
+  // What is left: a last step that is half there, and a last panel that is narrower.
   for (std::int64_t column = 0; column < width; column += kTileColumns) {
     const std::int64_t there = smaller(kTileColumns, width - column);
-    for (std::int64_t i = 0; i < steps; ++i) {
+    for (std::int64_t i = column < whole_width ? whole_steps : 0; i < steps; ++i) {
+      auto* step = to + column * steps + i * kTileColumns;
       for (std::int64_t j = 0; j < kTileColumns; ++j) {
-        *to++ = j < there ? step_of(x.data + column + j, x.stride, i, depth) : 0;
+        step[j] = j < there ? step_of(x.data + column + j, x.stride, i, depth) : 0;
       }
     }
   }
@@ -181,15 +204,22 @@ template <typename Scalar>
 void pack_transposed_panels(Rows<Scalar> x, std::int64_t columns, std::int64_t depth,
                             typename Packed<Scalar>::Step* to) {
   const std::int64_t steps = steps_of<Scalar>(depth);
+  const std::int64_t whole = depth / Packed<Scalar>::kPerStep;
   for (std::int64_t column = 0; column < columns; column += kTileColumns) {
     const std::int64_t there = smaller(kTileColumns, columns - column);
-    for (std::int64_t j = 0; j < kTileColumns; ++j) {
-      for (std::int64_t i = 0; i < steps; ++i) {
-        to[i * kTileColumns + j] =
-            j < there ? step_of(x.data + (column + j) * x.stride, 1, i, depth) : 0;
+    const Scalar* from = x.data + column * x.stride;
+    std::int64_t i = 0;
+    if (there == kTileColumns) {
+      for (; i < whole; ++i, to += kTileColumns) {
+        for (std::int64_t j = 0; j < kTileColumns; ++j)
+          to[j] = whole_step(from + j * x.stride, 1, i);
       }
     }
-    to += steps * kTileColumns;
+    for (; i < steps; ++i, to += kTileColumns) {
+      for (std::int64_t j = 0; j < kTileColumns; ++j) {
+        to[j] = j < there ? step_of(from + j * x.stride, 1, i, depth) : 0;
+      }
+    }
   }
 }
 

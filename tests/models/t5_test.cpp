@@ -137,13 +137,17 @@ TEST(AltUpLayer, HasTheGradientsOfFiniteDifferences) {
   update->to(torch::kDouble);
   const auto options = torch::TensorOptions().dtype(torch::kDouble);
   const auto x = torch::randn({3, 2, 3, 4}, options).requires_grad_(true);
-  const auto bias = torch::randn({1, 2, 3, 3}, options).requires_grad_(true);
+  const auto bias = torch::randn({2, 5}, options).requires_grad_(true);  // distances -2 to 2
   auto inputs = layer->parameters();
   for (const auto& parameter : update->parameters()) inputs.push_back(parameter);
   inputs.push_back(x);
   inputs.push_back(bias);
   EXPECT_TRUE(testing::gradients_match(
-      [&] { return update(x, layer->forward(update->active(x), bias, {})); }, inputs, 1e-5, 1e-6));
+      [&] {
+        const AttentionOptions attention{.relative_bias = bias, .zero_distance = 2};
+        return update(x, layer->forward(update->active(x), attention));
+      },
+      inputs, 1e-5, 1e-6));
 }
 
 TEST(T5, ShiftsTargetsBehindAPad) {

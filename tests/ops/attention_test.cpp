@@ -105,7 +105,7 @@ TEST_F(AttentionOp, EqualsItsTwin) {
           const Case c{.relative_bias = relative_bias, .padded = padded, .dropout = dropout};
           expect_equals_twin({6, 5, 19, 2, 8}, type, c);
           expect_equals_twin({1, 1, 33, 3, 4}, type, c);
-          expect_equals_twin({2, 7, 1, 1, 3}, type, c);
+          expect_equals_twin({4, 7, 3, 1, 3}, type, c);
         }
       }
     }
@@ -152,7 +152,7 @@ TEST_F(AttentionOp, ASequenceSeesNothingOfItsNeighbours) {
   AttentionOptions options{.relative_bias = at::randn({2, 27}), .zero_distance = 13};
   options.query_offsets = options.key_offsets = at::tensor(offsets);
   const auto together = attention(q, k, v, options);
-  options.query_offsets = options.key_offsets = {};
+  options.query_offsets = options.key_offsets = at::Tensor();
   for (size_t i = 0; i + 1 < offsets.size(); ++i) {
     const auto part = [&](const at::Tensor& x) {
       return x.narrow(1, offsets[i], offsets[i + 1] - offsets[i]);
@@ -184,9 +184,8 @@ TEST_F(AttentionOp, StridesAreReadAsTheyAre) {
   const auto bias = at::randn({4, 26}).slice(1, 0, 26, 2);
   const auto dense = at::empty({4, 7, 2, 8}).permute({2, 1, 0, 3});  // as if by head
   dense.copy_(q);
-  const auto expected =
-      attention(q.contiguous(), k.contiguous(), v.contiguous(),
-                {.relative_bias = bias.contiguous(), .zero_distance = 6});
+  const auto expected = attention(q.contiguous(), k.contiguous(), v.contiguous(),
+                                  {.relative_bias = bias.contiguous(), .zero_distance = 6});
   const AttentionOptions options{.relative_bias = bias, .zero_distance = 6};
   EXPECT_TRUE(torch::equal(attention(q, k, v, options), expected));
   EXPECT_TRUE(torch::equal(attention(dense, k, v, options), expected));
@@ -200,9 +199,8 @@ TEST_F(AttentionOp, HiddenKeysAreNotSeen) {
   key_bias[1].narrow(0, 3, 2).fill_(-1e9);
   auto changed = v.clone();
   changed[1].narrow(0, 3, 2).fill_(1e6);
-  EXPECT_TRUE(
-      torch::equal(attention(q, k, v, {.key_bias = key_bias}),
-                   attention(q, k, changed, {.key_bias = key_bias})));
+  EXPECT_TRUE(torch::equal(attention(q, k, v, {.key_bias = key_bias}),
+                           attention(q, k, changed, {.key_bias = key_bias})));
 }
 
 TEST_F(AttentionOp, HiddenKeysWeighNothingAtAll) {
@@ -237,7 +235,8 @@ TEST_F(AttentionOp, GradientsAreThoseOfFiniteDifferences) {
 }
 
 TEST_F(AttentionOp, DoesNotDependOnTheNumberOfThreads) {
-  const std::vector<at::Tensor> in = {leaf(at::randn({7, 20, 3, 8})), leaf(at::randn({7, 20, 3, 8})),
+  const std::vector<at::Tensor> in = {leaf(at::randn({7, 20, 3, 8})),
+                                      leaf(at::randn({7, 20, 3, 8})),
                                       leaf(at::randn({7, 20, 3, 8})), leaf(at::randn({3, 39}))};
   const auto d = at::randn({7, 20, 3, 8});
   const int before = at::get_num_threads();

@@ -31,9 +31,9 @@ void expect_equals_twin(int64_t rows, int64_t in, int64_t out) {
   const auto twin = [](const std::vector<at::Tensor>& t) {
     return std::vector<at::Tensor>{at::linear(t[0], t[1])};
   };
-  testing::expect_equals_twin(op, twin, {leaf(at::randn({rows, in})), leaf(at::randn({out, in}))},
-                              std::to_string(rows) + " x " + std::to_string(in) + " -> " +
-                                  std::to_string(out));
+  testing::expect_equals_twin(
+      op, twin, {leaf(at::randn({rows, in})), leaf(at::randn({out, in}))},
+      std::to_string(rows) + " x " + std::to_string(in) + " -> " + std::to_string(out));
 }
 
 TEST_F(LinearOp, EqualsItsTwin) {
