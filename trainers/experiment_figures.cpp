@@ -15,6 +15,7 @@ constexpr std::string_view kLoss = "validation loss (nats per target token)";
 struct Member {
   const VariantResult* variant;
   int64_t style;
+  bool is_baseline;  // of this group, whatever it is compared with elsewhere
 };
 
 /// The variants of a group, behind those that they are compared with, which are drawn in dark grey.
@@ -35,11 +36,12 @@ std::vector<Member> members_of(const ExperimentResults& results, const std::stri
   std::vector<Member> members;
   constexpr int64_t kStyles = kBaselineStyle + 1;  // of one kind of dashes
   for (const auto* baseline : baselines) {
-    members.push_back({baseline, kBaselineStyle + kStyles * static_cast<int64_t>(members.size())});
+    members.push_back({baseline, kBaselineStyle + kStyles * static_cast<int64_t>(members.size()),
+                       /*is_baseline=*/true});
   }
   int64_t style = 0;
   for (const auto* other : others) {
-    members.push_back({other, style});
+    members.push_back({other, style, /*is_baseline=*/false});
     ++style;
     if (style % kStyles == kBaselineStyle) ++style;
   }
@@ -112,10 +114,12 @@ std::vector<ExperimentFigure> experiment_figures(const ExperimentResults& result
           return static_cast<double>(point.step) * *variant.seconds_per_step;
         }));
       }
-      auto paired = difference_curve(variant, results.variant(variant.plan.baseline));
+      const auto& baseline =
+          member.is_baseline ? variant : results.variant(variant.plan.baseline);
+      const auto paired = difference_curve(variant, baseline);
       if (paired.empty()) continue;
       difference.push_back(series_of(member, paired, by_tokens));
-      compares = compares || variant.plan.name != variant.plan.baseline;
+      compares = compares || !member.is_baseline;
     }
     const std::string band =
         "Line: mean over the seeds; band: from the least to the greatest of them. The axes' steep "

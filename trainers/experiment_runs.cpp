@@ -211,11 +211,14 @@ ExperimentOutcome run_experiment(const Experiment& experiment, const ExperimentP
     words.insert(words.end(), {"--output", run.directory.string()});
     add_arguments(words, process);
     const auto result = run_child(words, stop);
+    // Ended because we said so: after a save, or before there was anything to save.
+    const bool asked = stop() != 0 && (result.signal == SIGINT || result.signal == SIGTERM ||
+                                       result.exit_code > kSignalled);
     if (result.signal == 0 && result.exit_code == 0) {
       ++outcome.finished;
     } else if (result.signal == 0 && result.exit_code == kUsage) {
       throw UserError(run.directory.string(), "was refused; the line above says why");
-    } else if (result.signal != 0 || result.exit_code < kSignalled || stop() == 0) {
+    } else if (!asked) {
       log_error(run.directory.string(), ": ", how_it_ended(result), "; going on with the next run");
       outcome.failed.push_back(run.directory.string());
     }

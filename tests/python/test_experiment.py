@@ -15,7 +15,7 @@ model = {d_model = 16, d_ff = 32, d_kv = 8, num_heads = 2, num_encoder_layers = 
          vocab_size = 272}
 tokenizer = {model = "tokenizer/spiece.model"}
 data = {train = ["train.txt"], validation = ["valid.txt"], input_length = 32, target_length = 0}
-train = {steps = 20, batch_size = 4, precision = "fp32", log_every = 5, evaluate_every = 10, save_every = 10,
+train = {steps = 20, batch_size = 4, precision = "fp32", log_every = 1, evaluate_every = 10, save_every = 10,
          keep_checkpoints = 1}
 optimizer = {learning_rate = 0.03, schedule = "linear", warmup_steps = 5}
 """.replace(",\n         ", ", ")
@@ -89,9 +89,9 @@ def test_runs_of_one_seed_are_paired(whole):
     output, _, _ = whole
     first = {(v, s): metrics(output / v / f"seed-{s}")[0] for v, s in RUNS}
     assert first["dense", 1]["tokens"] == first["recycled", 1]["tokens"]
-    # Over five steps the two have hardly moved apart; another seed starts elsewhere.
-    paired = abs(first["dense", 1]["loss"] - first["recycled", 1]["loss"])
-    assert paired < 0.2 * abs(first["dense", 1]["loss"] - first["dense", 2]["loss"])
+    for seed in (1, 2):
+        assert first["dense", seed]["loss"] == pytest.approx(first["recycled", seed]["loss"], abs=1e-5)
+    assert abs(first["dense", 1]["loss"] - first["dense", 2]["loss"]) > 1e-3
 
 
 def test_what_is_finished_is_left_alone(grid, whole):
@@ -123,9 +123,9 @@ def test_an_interrupted_grid_comes_to_the_same_end(grid, whole):
 
     # The whole of a shorter grid: stopped after no time at all, then trained on.
     short = experiment("--output", "short")
-    timed = grid(*short, "--minutes", "0.02")
+    timed = grid(*short, "--minutes", "0.01")
     assert timed.returncode == 0
-    assert "run the same command again" in timed.stderr, "a second and a bit does not do for four runs"
+    assert "run the same command again" in timed.stderr, "less than a second does not do for four runs"
     assert grid(*short).returncode == 0
     for variant, seed in RUNS:
         assert metrics(grid.directory / "short" / variant / f"seed-{seed}") == metrics(output / variant / f"seed-{seed}")
