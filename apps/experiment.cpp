@@ -34,8 +34,8 @@ struct Options {
 
 bool is_plain(const std::string& word) {
   return !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
-           return c < 0x80 && (std::isalnum(c) != 0 || std::strchr("-_./=,:+@%", c) != nullptr);
-         });
+    return c < 0x80 && (std::isalnum(c) != 0 || std::strchr("-_./=,:+@%", c) != nullptr);
+  });
 }
 
 /// As a shell reads it.
@@ -80,8 +80,8 @@ int list(const std::vector<RunProgress>& runs, const Command& command) {
 
 int train(const Experiment& experiment, const Options& options, const ExperimentProcess& process,
           const Command& command) {
-  const auto outcome = run_experiment(experiment, options.part, process, options.minutes,
-                                      command_line(options));
+  const auto outcome =
+      run_experiment(experiment, options.part, process, options.minutes, command_line(options));
   write_json(command, {{"runs", outcome.runs},
                        {"finished", outcome.finished},
                        {"failed", outcome.failed},
@@ -124,8 +124,7 @@ void add_experiment(CLI::App& app, Command& command) {
       ->type_name("KEY.PATH=VALUE");
   sub->add_option("--output", options->output, "Directory, instead of the file's")
       ->type_name("DIR");
-  sub->add_option("--only", options->part.variants, "Variants; default: all")
-      ->type_name("VARIANT");
+  sub->add_option("--only", options->part.variants, "Variants; default: all")->type_name("VARIANT");
   sub->add_option("--seeds", options->part.seeds, "Some of the seeds; default: all")
       ->type_name("N");
   sub->add_option("--minutes", options->minutes,

@@ -36,7 +36,9 @@ void add_report(CLI::App& app, Command& command) {
   };
   auto options = std::make_shared<Options>();
   auto* sub = add_command(app, command, "report", "One HTML page with curves and tables of runs");
-  sub->add_option("runs", options->runs, "Run directories, or that of an experiment")->required()->type_name("RUN");
+  sub->add_option("runs", options->runs, "Run directories, or that of an experiment")
+      ->required()
+      ->type_name("RUN");
   sub->add_option("--output", options->output, "File")->capture_default_str()->type_name("FILE");
   sub->callback([options, &command] {
     command.action = [options, &command] {

@@ -114,8 +114,7 @@ std::vector<ExperimentFigure> experiment_figures(const ExperimentResults& result
           return static_cast<double>(point.step) * *variant.seconds_per_step;
         }));
       }
-      const auto& baseline =
-          member.is_baseline ? variant : results.variant(variant.plan.baseline);
+      const auto& baseline = member.is_baseline ? variant : results.variant(variant.plan.baseline);
       const auto paired = difference_curve(variant, baseline);
       if (paired.empty()) continue;
       difference.push_back(series_of(member, paired, by_tokens));
@@ -139,7 +138,8 @@ std::vector<ExperimentFigure> experiment_figures(const ExperimentResults& result
       const auto axis = count_axis("training tokens", furthest(difference));
       figures.push_back(draw(prefix + "difference", "Difference to the baseline" + of_group,
                              "Validation loss minus the baseline's of the same seed; below zero is "
-                             "better. " + band,
+                             "better. " +
+                                 band,
                              std::move(difference), axis,
                              "difference in loss (nats per target token)"));
     }

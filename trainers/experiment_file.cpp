@@ -29,7 +29,8 @@ class Section {
 
   [[noreturn]] void fail(const std::string& key, const std::string& message) const {
     const auto* node = table_.get(key);
-    throw UserError(file_, line_of(node == nullptr ? static_cast<const toml::node&>(table_) : *node),
+    throw UserError(file_,
+                    line_of(node == nullptr ? static_cast<const toml::node&>(table_) : *node),
                     str(key, " ", message));
   }
 
@@ -155,7 +156,8 @@ class Reader {
     for (const auto& text : section.texts(key)) {
       found.push_back((folder_ / text).lexically_normal());
       if (!fs::is_regular_file(found.back())) {
-        section.fail(key, str("names \"", text, "\", but there is no file ", found.back().string()));
+        section.fail(key,
+                     str("names \"", text, "\", but there is no file ", found.back().string()));
       }
     }
     return found;
@@ -170,7 +172,8 @@ class Reader {
     experiment_.seeds = section.integers("seeds");
     experiment_.baseline = section.text("baseline");
     section.finish();
-    if (experiment_.seeds.empty()) section.fail("seeds", "is missing or empty; expected a list such as [1, 2, 3]");
+    if (experiment_.seeds.empty())
+      section.fail("seeds", "is missing or empty; expected a list such as [1, 2, 3]");
     std::set<int64_t> seen;
     for (const auto seed : experiment_.seeds) {
       if (seed < 0) section.fail("seeds", str("holds ", seed, "; expected 0 or more"));

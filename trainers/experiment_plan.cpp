@@ -107,8 +107,8 @@ ExperimentPlan read_plan(const fs::path& directory) {
     }
   }
   if (!known(plan.baseline)) {
-    throw UserError(path.string(), str("has the baseline \"", plan.baseline,
-                                       "\"; expected one of its variants"));
+    throw UserError(path.string(),
+                    str("has the baseline \"", plan.baseline, "\"; expected one of its variants"));
   }
   return plan;
 }

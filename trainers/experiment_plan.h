@@ -40,10 +40,10 @@ bool holds_experiment(const std::filesystem::path& directory);
 ExperimentPlan read_plan(const std::filesystem::path& directory);
 
 struct StepTime {
-  double seconds = 0;             ///< median over the rounds
+  double seconds = 0;               ///< median over the rounds
   std::vector<double> rounds = {};  ///< the median of each
-  int64_t tokens = 0;             ///< of a step
-  double peak_memory_mib = 0;     ///< largest
+  int64_t tokens = 0;               ///< of a step
+  double peak_memory_mib = 0;       ///< largest
 };
 
 /// step_times.json

@@ -143,14 +143,16 @@ std::string explanation(const ExperimentResults& results) {
   std::string out =
       "Mean ± sample standard deviation over the finished seeds, at the last step. Loss: "
       "teacher-forced cross-entropy per target token of the validation text; accuracy: of its "
-      "masked tokens. Differences are taken seed by seed: runs of one seed see the same batches and "
-      "start with the same weights wherever they have the same ones. FLOPs: matrix products, forward "
+      "masked tokens. Differences are taken seed by seed: runs of one seed see the same batches "
+      "and "
+      "start with the same weights wherever they have the same ones. FLOPs: matrix products, "
+      "forward "
       "and backward, over input and target tokens.";
   if (!results.times.variants.empty()) {
-    out += str(" Step time: `altup bench step` of all variants in turn, median over rounds of ",
-               results.times.steps, " steps; ", results.times.threads,
-               results.times.threads == 1 ? " thread, " : " threads, ", results.times.precision,
-               ".");
+    out +=
+        str(" Step time: `altup bench step` of all variants in turn, median over rounds of ",
+            results.times.steps, " steps; ", results.times.threads,
+            results.times.threads == 1 ? " thread, " : " threads, ", results.times.precision, ".");
   } else {
     out += " Step times are not measured yet: `altup experiment --bench`.";
   }
@@ -164,8 +166,8 @@ std::vector<std::string> missing(const ExperimentResults& results) {
     std::vector<std::string> seeds;
     for (const auto& run : variant.runs) {
       if (run.finished) continue;
-      seeds.push_back(run.step > 0 ? str("seed ", run.seed, " at step ", thousands(run.step), " of ",
-                                         thousands(variant.plan.steps))
+      seeds.push_back(run.step > 0 ? str("seed ", run.seed, " at step ", thousands(run.step),
+                                         " of ", thousands(variant.plan.steps))
                                    : str("seed ", run.seed, " not begun"));
     }
     if (!seeds.empty()) lines.push_back(variant.plan.label + ": " + join(seeds, "; "));
@@ -186,9 +188,8 @@ std::string commands(const ExperimentResults& results) {
 
 Json to_json(const std::optional<Spread>& spread) {
   if (!spread) return nullptr;
-  return {{"mean", spread->mean},
-          {"standard_deviation", spread->deviation},
-          {"seeds", spread->count}};
+  return {
+      {"mean", spread->mean}, {"standard_deviation", spread->deviation}, {"seeds", spread->count}};
 }
 
 Json to_json(const std::vector<CurvePoint>& curve) {
@@ -233,8 +234,7 @@ Json to_json(const VariantResult& variant, const ExperimentResults& results) {
           {"difference", difference},
           {"runs", runs},
           {"loss_curve", to_json(loss_curve(variant))},
-          {"difference_curve",
-           to_json(difference_curve(variant, results.variant(plan.baseline)))}};
+          {"difference_curve", to_json(difference_curve(variant, results.variant(plan.baseline)))}};
 }
 
 /// A figure as a file of its own: of a size, and on white.
@@ -279,12 +279,9 @@ std::string experiment_markdown(const ExperimentResults& results, const std::str
 std::string experiment_json(const ExperimentResults& results) {
   Json variants = Json::array();
   for (const auto& variant : results.variants) variants.push_back(to_json(variant, results));
-  const Json json = {{"experiment", results.plan.name},
-                     {"command", results.plan.command},
-                     {"baseline", results.plan.baseline},
-                     {"seeds", results.plan.seeds},
-                     {"missing", missing(results)},
-                     {"variants", variants}};
+  const Json json = {{"experiment", results.plan.name},   {"command", results.plan.command},
+                     {"baseline", results.plan.baseline}, {"seeds", results.plan.seeds},
+                     {"missing", missing(results)},       {"variants", variants}};
   return json.dump(2) + "\n";
 }
 

@@ -101,8 +101,8 @@ std::optional<Spread> spread_of(const std::vector<double>& values) {
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  const double deviation = values.size() > 1 ? std::sqrt(squares / (n - 1))
-                                             : std::numeric_limits<double>::quiet_NaN();
+  const double deviation =
+      values.size() > 1 ? std::sqrt(squares / (n - 1)) : std::numeric_limits<double>::quiet_NaN();
   return Spread{mean, deviation, static_cast<int64_t>(values.size())};
 }
 

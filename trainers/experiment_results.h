@@ -23,8 +23,8 @@ struct Evaluation {
 struct SeedRun {
   int64_t seed = 0;
   std::vector<Evaluation> evaluations = {};  ///< by rising step; none where it was not begun
-  bool finished = false;                ///< evaluated at the last step
-  int64_t step = 0;                     ///< of the last line of its metrics
+  bool finished = false;                     ///< evaluated at the last step
+  int64_t step = 0;                          ///< of the last line of its metrics
 };
 
 struct VariantResult {

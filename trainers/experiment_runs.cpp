@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kUsage = 2;       // exit codes of the program: what a user can mend,
+constexpr int kUsage = 2;        // exit codes of the program: what a user can mend,
 constexpr int kSignalled = 128;  // and 128 + the signal after which a run was saved
 
 const ExperimentVariant& find_variant(const Experiment& experiment, const std::string& name) {
@@ -36,9 +36,9 @@ const ExperimentVariant& find_variant(const Experiment& experiment, const std::s
     names.push_back(variant.name);
   }
   const auto like = nearest(name, names);
-  throw UserError(str("the experiment has no variant \"", name, "\"; ",
-                      like.empty() ? "expected one of " + join(names, ", ")
-                                   : "did you mean \"" + like + "\"?"));
+  throw UserError(str(
+      "the experiment has no variant \"", name, "\"; ",
+      like.empty() ? "expected one of " + join(names, ", ") : "did you mean \"" + like + "\"?"));
 }
 
 std::vector<ExperimentVariant> chosen_variants(const Experiment& experiment,
@@ -46,8 +46,8 @@ std::vector<ExperimentVariant> chosen_variants(const Experiment& experiment,
   for (const auto& name : part.variants) find_variant(experiment, name);
   std::vector<ExperimentVariant> chosen;
   for (const auto& variant : experiment.variants) {
-    const bool wanted = std::find(part.variants.begin(), part.variants.end(), variant.name) !=
-                        part.variants.end();
+    const bool wanted =
+        std::find(part.variants.begin(), part.variants.end(), variant.name) != part.variants.end();
     if (part.variants.empty() || wanted) chosen.push_back(variant);
   }
   return chosen;
@@ -68,8 +68,7 @@ std::vector<int64_t> chosen_seeds(const Experiment& experiment, const Experiment
 /// How a run computes, logs and saves, but not what it learns.
 bool may_differ(const std::string& key) {
   static const std::set<std::string> keys = {"train.log_every", "train.save_every",
-                                             "train.keep_checkpoints",
-                                             "data.prefetch"};
+                                             "train.keep_checkpoints", "data.prefetch"};
   return key.starts_with("runtime.") || keys.contains(key);
 }
 
@@ -185,7 +184,8 @@ std::vector<RunProgress> experiment_progress(const Experiment& experiment,
 ExperimentOutcome run_experiment(const Experiment& experiment, const ExperimentPart& part,
                                  const ExperimentProcess& process, double minutes,
                                  const std::string& command) {
-  const auto runs = experiment_progress(experiment, part);  // all settings are checked before any run
+  const auto runs =
+      experiment_progress(experiment, part);  // all settings are checked before any run
   make_directory(experiment.output);
   const DirectoryLock lock(experiment.output);
   write_plan(make_plan(experiment, command), experiment.output);
@@ -224,8 +224,9 @@ ExperimentOutcome run_experiment(const Experiment& experiment, const ExperimentP
     }
   }
   outcome.signal = signals.received();
-  outcome.out_of_time = outcome.signal == 0 && time_is_up() &&
-                        outcome.finished + static_cast<int64_t>(outcome.failed.size()) < outcome.runs;
+  outcome.out_of_time =
+      outcome.signal == 0 && time_is_up() &&
+      outcome.finished + static_cast<int64_t>(outcome.failed.size()) < outcome.runs;
   return outcome;
 }
 
@@ -241,8 +242,8 @@ int bench_experiment(const Experiment& experiment, const ExperimentPart& part,
   for (int64_t round = 1; round <= rounds && signals.received() == 0; ++round) {
     auto with_round = times;
     for (const auto& variant : variants) {
-      std::vector<std::string> words = {process.program.string(), "bench", "step",
-                                        "--no-reference", "--steps", std::to_string(steps)};
+      std::vector<std::string> words = {process.program.string(), "bench",   "step",
+                                        "--no-reference",         "--steps", std::to_string(steps)};
       add_run(words, variant, experiment.seeds.front());
       words.insert(words.end(), {"--json", file.string()});
       add_arguments(words, process);
@@ -253,11 +254,11 @@ int bench_experiment(const Experiment& experiment, const ExperimentPart& part,
       }
       const auto json = nlohmann::json::parse(read_file(file));
       auto& time = with_round.variants[variant.name];
-      time.rounds.push_back(json.at("seconds_per_step"));
+      time.rounds.push_back(json.at("seconds_per_step").get<double>());
       time.seconds = median(time.rounds);
-      time.tokens = json.at("tokens");
-      time.peak_memory_mib = std::max<double>(time.peak_memory_mib, json.at("peak_memory_mib"));
-      with_round.precision = json.at("precision");
+      time.tokens = json.at("tokens").get<int64_t>();
+      time.peak_memory_mib = std::max(time.peak_memory_mib, json.at("peak_memory_mib").get<double>());
+      with_round.precision = json.at("precision").get<std::string>();
       log_info("round ", round, " of ", rounds, ": ", variant.name, " ",
                fixed(1e3 * time.rounds.back(), 1), " ms");
     }

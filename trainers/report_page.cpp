@@ -32,7 +32,8 @@ figcaption { font-size: .92rem; margin-bottom: .3rem; } figcaption b { margin-ri
 
 }  // namespace
 
-std::string html_page(const std::string& title, const std::string& heading, const std::string& body) {
+std::string html_page(const std::string& title, const std::string& heading,
+                      const std::string& body) {
   return str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n",
              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>",
              escape_html(title), "</title>\n<style>", kStyle, "</style>\n</head>\n<body>\n<h1>",

@@ -6,6 +6,7 @@
 namespace altup {
 
 /// `body` is HTML; title and heading are text, which is escaped.
-std::string html_page(const std::string& title, const std::string& heading, const std::string& body);
+std::string html_page(const std::string& title, const std::string& heading,
+                      const std::string& body);
 
 }  // namespace altup

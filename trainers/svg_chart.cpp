@@ -41,8 +41,8 @@ std::string_view colour(int64_t style) {
 
 std::string stroke(int64_t style) {
   const auto dashes = kDashes[static_cast<size_t>(style) / kColours.size() % kDashes.size()];
-  return str("stroke=\"", colour(style), "\"",
-             dashes.empty() ? "" : " stroke-dasharray=\"", dashes, dashes.empty() ? "" : "\"");
+  return str("stroke=\"", colour(style), "\"", dashes.empty() ? "" : " stroke-dasharray=\"", dashes,
+             dashes.empty() ? "" : "\"");
 }
 
 struct Range {
@@ -195,8 +195,7 @@ class Picture {
     return frame_.left + (x - x_.first) / (x_end_ - x_.first) * (frame_.right - frame_.left);
   }
   double top(double y) const {
-    return frame_.bottom -
-           (y - y_.first) / (y_.last() - y_.first) * (frame_.bottom - frame_.top);
+    return frame_.bottom - (y - y_.first) / (y_.last() - y_.first) * (frame_.bottom - frame_.top);
   }
 
   std::string grid() const {
@@ -215,7 +214,8 @@ class Picture {
     out += line(frame_.left, frame_.bottom, frame_.right, frame_.bottom, kAxisColour);
     const std::string label = " font-size=\"11\" fill=\"#1b1b1b\"";
     const double middle = (frame_.top + frame_.bottom) / 2;
-    out += text((frame_.left + frame_.right) / 2, frame_.height - 8, "middle", chart_.x.label, label);
+    out +=
+        text((frame_.left + frame_.right) / 2, frame_.height - 8, "middle", chart_.x.label, label);
     return out + text(11, middle, "middle", chart_.y.label,
                       str(label, " transform=\"rotate(-90 11 ", middle, ")\""));
   }
@@ -280,7 +280,8 @@ class Picture {
       const double y = std::clamp(top(end->y), frame_.top, frame_.bottom);
       all.push_back({i, left(end->x), y, y});
     }
-    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.y < b.y; });
+    std::stable_sort(all.begin(), all.end(),
+                     [](const auto& a, const auto& b) { return a.y < b.y; });
     // Down as far as the one above needs, then up again as far as the frame's end needs.
     for (size_t i = 1; i < all.size(); ++i) {
       all[i].height = std::max(all[i].height, all[i - 1].height + kLabelHeight);
@@ -299,7 +300,8 @@ class Picture {
                  "\" stroke-width=\"0.6\" stroke-opacity=\"0.7\"/>\n<path d=\"M", fixed(start, 1),
                  " ", fixed(height, 1), " L", fixed(start + 18, 1), " ", fixed(height, 1),
                  "\" stroke-width=\"2\" ", stroke(series.style), "/>\n");
-      out += text(start + 22, height + 3.5, "start", series.name, " class=\"label\" fill=\"#1b1b1b\"");
+      out +=
+          text(start + 22, height + 3.5, "start", series.name, " class=\"label\" fill=\"#1b1b1b\"");
     }
     return out;
   }

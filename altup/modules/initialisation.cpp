@@ -19,8 +19,8 @@ uint64_t take_number(const at::Generator& generator) {
 
 void draw_normal(const at::Tensor& weight, double deviation, int64_t block) {
   const torch::NoGradGuard no_grad;
-  const auto own = at::make_generator<at::CPUGeneratorImpl>(
-      take_number(at::detail::getDefaultCPUGenerator()));
+  const auto own =
+      at::make_generator<at::CPUGeneratorImpl>(take_number(at::detail::getDefaultCPUGenerator()));
   const int64_t columns = weight.size(1);
   const int64_t width = block > 0 ? std::min(block, columns) : columns;
   TORCH_CHECK(columns % width == 0, "a weight of ", columns, " columns in blocks of ", width);

@@ -86,8 +86,11 @@ T5 of_one_seed(const T5Config& config) {
 // block of a wider one is the other, but for the deviation.
 TEST(Initialisation, OfOneSeedIsTheSameInEveryVariant) {
   const auto dense = of_one_seed(medium_config())->named_parameters();
-  for (const auto& [variant, blocks] : std::vector<std::pair<Variant, int64_t>>{
-           {Variant::kAltUp, 2}, {Variant::kAltUp, 4}, {Variant::kRecycled, 2}, {Variant::kSum, 2}}) {
+  for (const auto& [variant, blocks] :
+       std::vector<std::pair<Variant, int64_t>>{{Variant::kAltUp, 2},
+                                                {Variant::kAltUp, 4},
+                                                {Variant::kRecycled, 2},
+                                                {Variant::kSum, 2}}) {
     auto config = medium_config();
     config.altup = {.variant = variant, .blocks = blocks};
     int64_t same = 0;
@@ -101,9 +104,8 @@ TEST(Initialisation, OfOneSeedIsTheSameInEveryVariant) {
         ++same;
       } else if (narrow->dim() == 2) {
         const auto block = item.value().narrow(1, 0, narrow->size(1));
-        const double scale = item.key() != "shared.weight" || variant == Variant::kSum
-                                 ? inverse_root(blocks)
-                                 : 1.0;
+        const double scale =
+            item.key() != "shared.weight" || variant == Variant::kSum ? inverse_root(blocks) : 1.0;
         EXPECT_TRUE(torch::allclose(*narrow * scale, block, 1e-5, 1e-7))
             << enum_name(variant) << " " << item.key();
         EXPECT_FALSE(torch::allclose(block, item.value().narrow(1, narrow->size(1), 96)));
