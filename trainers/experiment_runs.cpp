@@ -257,7 +257,8 @@ int bench_experiment(const Experiment& experiment, const ExperimentPart& part,
       time.rounds.push_back(json.at("seconds_per_step").get<double>());
       time.seconds = median(time.rounds);
       time.tokens = json.at("tokens").get<int64_t>();
-      time.peak_memory_mib = std::max(time.peak_memory_mib, json.at("peak_memory_mib").get<double>());
+      time.peak_memory_mib =
+          std::max(time.peak_memory_mib, json.at("peak_memory_mib").get<double>());
       with_round.precision = json.at("precision").get<std::string>();
       log_info("round ", round, " of ", rounds, ": ", variant.name, " ",
                fixed(1e3 * time.rounds.back(), 1), " ms");
