@@ -66,6 +66,7 @@ void add_bench(CLI::App& app, Command& command);
 void add_convert(CLI::App& app, Command& command);
 void add_demo(CLI::App& app, Command& command);
 void add_evaluate(CLI::App& app, Command& command);
+void add_experiment(CLI::App& app, Command& command);
 void add_export(CLI::App& app, Command& command);
 void add_finetune(CLI::App& app, Command& command);
 void add_generate(CLI::App& app, Command& command);

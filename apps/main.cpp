@@ -52,6 +52,7 @@ int run(int argc, char** argv) {
   altup::add_preview(app, command);
   altup::add_pretrain(app, command);
   altup::add_finetune(app, command);
+  altup::add_experiment(app, command);
   altup::add_evaluate(app, command);
   altup::add_score(app, command);
   altup::add_generate(app, command);

@@ -14,8 +14,13 @@ namespace altup {
 struct Series {
   std::string name;
   int64_t style = 0;
-  std::vector<std::pair<double, double>> points;  ///< by rising x
+  std::vector<std::pair<double, double>> points = {};  ///< by rising x
+  /// Lowest and highest value at each of the points, as over seeds: a band behind the curve. Empty: none.
+  std::vector<std::pair<double, double>> band = {};
 };
+
+/// Dark grey, for what others are compared with.
+constexpr int64_t kBaselineStyle = 6;
 
 /// What an axis says: values are divided by `scale`, the label names the unit.
 struct Axis {
@@ -35,6 +40,8 @@ struct Chart {
   /// Leaves the steep first tenth of the x axis out when the y axis is chosen, so that the rest
   /// can be seen.
   bool skip_start = false;
+  /// A larger picture, with each curve's name beside its end in place of a legend.
+  bool label_curves = false;
 };
 
 std::string svg_chart(const Chart& chart);

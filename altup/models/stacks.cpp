@@ -5,6 +5,7 @@
 
 #include "altup/models/block_ends.h"
 #include "altup/modules/activation_checkpoint.h"
+#include "altup/modules/initialisation.h"
 
 namespace altup {
 namespace {
@@ -86,7 +87,10 @@ EncoderImpl::EncoderImpl(const T5Config& config) : config_(config) {
 
 void EncoderImpl::reset_parameters() {
   relative_bias->reset_parameters(bias_deviation(config_));
-  for (const auto& layer : *layers) layer->as<EncoderLayerImpl>()->reset_parameters();
+  for (const auto& layer : *layers) {
+    const RandomBranch branch;
+    layer->as<EncoderLayerImpl>()->reset_parameters();
+  }
   for (const auto& update : *altup) update->as<AltUpUpdateImpl>()->reset_parameters();
   final_norm->reset_parameters();
 }
@@ -124,7 +128,10 @@ DecoderImpl::DecoderImpl(const T5Config& config) : config_(config) {
 
 void DecoderImpl::reset_parameters() {
   relative_bias->reset_parameters(bias_deviation(config_));
-  for (const auto& layer : *layers) layer->as<DecoderLayerImpl>()->reset_parameters();
+  for (const auto& layer : *layers) {
+    const RandomBranch branch;
+    layer->as<DecoderLayerImpl>()->reset_parameters();
+  }
   for (const auto& update : *altup) update->as<AltUpUpdateImpl>()->reset_parameters();
   final_norm->reset_parameters();
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "altup/modules/initialisation.h"
 #include "altup/util/error.h"
 #include "altup/util/text.h"
 
@@ -26,14 +27,20 @@ void T5Impl::reset_parameters() {
   // Sum adds K embeddings: each is drawn smaller, so that the sum has a standard deviation of 1 as
   // elsewhere.
   const bool summed = config_.altup.variant == Variant::kSum;
-  torch::nn::init::normal_(
-      shared->weight, 0.0,
-      summed ? 1.0 / std::sqrt(static_cast<double>(config_.altup.blocks)) : 1.0);
-  encoder->reset_parameters();
-  decoder->reset_parameters();
+  draw_normal(shared->weight,
+              summed ? 1.0 / std::sqrt(static_cast<double>(config_.altup.blocks)) : 1.0,
+              config_.d_model);
+  {
+    const RandomBranch branch;
+    encoder->reset_parameters();
+  }
+  {
+    const RandomBranch branch;
+    decoder->reset_parameters();
+  }
   if (!lm_head.is_empty()) {
-    torch::nn::init::normal_(lm_head->weight, 0.0,
-                             1.0 / std::sqrt(static_cast<double>(config_.output_width())));
+    draw_normal(lm_head->weight, 1.0 / std::sqrt(static_cast<double>(config_.output_width())),
+                config_.d_model);
   }
 }
 

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "altup/modules/initialisation.h"
+
 namespace altup {
 namespace {
 
@@ -79,10 +81,12 @@ AttentionImpl::AttentionImpl(const AttentionConfig& config) : config_(config) {
 
 void AttentionImpl::reset_parameters() {
   const auto inverse_root = [](int64_t n) { return 1.0 / std::sqrt(static_cast<double>(n)); };
-  torch::nn::init::normal_(q->weight, 0.0, inverse_root(config_.d_model * config_.d_kv));
-  torch::nn::init::normal_(k->weight, 0.0, inverse_root(config_.memory_width));
-  torch::nn::init::normal_(v->weight, 0.0, inverse_root(config_.memory_width));
-  torch::nn::init::normal_(o->weight, 0.0, inverse_root(config_.num_heads * config_.d_kv));
+  // Keys and values read a memory of one block of d_model or of several.
+  const int64_t block = config_.memory_width % config_.d_model == 0 ? config_.d_model : 0;
+  draw_normal(q->weight, inverse_root(config_.d_model * config_.d_kv));
+  draw_normal(k->weight, inverse_root(config_.memory_width), block);
+  draw_normal(v->weight, inverse_root(config_.memory_width), block);
+  draw_normal(o->weight, inverse_root(config_.num_heads * config_.d_kv));
 }
 
 torch::Tensor AttentionImpl::by_head(const torch::Tensor& projected) const {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "altup/modules/initialisation.h"
 #include "altup/ops/ops.h"
 
 namespace altup {
@@ -19,9 +20,9 @@ FeedForwardImpl::FeedForwardImpl(const FeedForwardConfig& config) : config_(conf
 void FeedForwardImpl::reset_parameters() {
   const double in = 1.0 / std::sqrt(static_cast<double>(config_.d_model));
   for (auto* linear : {&wi_0, &wi_1, &wi}) {
-    if (!linear->is_empty()) torch::nn::init::normal_((*linear)->weight, 0.0, in);
+    if (!linear->is_empty()) draw_normal((*linear)->weight, in);
   }
-  torch::nn::init::normal_(wo->weight, 0.0, 1.0 / std::sqrt(static_cast<double>(config_.d_ff)));
+  draw_normal(wo->weight, 1.0 / std::sqrt(static_cast<double>(config_.d_ff)));
 }
 
 torch::Tensor FeedForwardImpl::forward(const torch::Tensor& x) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "altup/modules/initialisation.h"
+
 namespace altup {
 
 RelativeBiasImpl::RelativeBiasImpl(const RelativeBiasConfig& config) : config_(config) {
@@ -10,7 +12,7 @@ RelativeBiasImpl::RelativeBiasImpl(const RelativeBiasConfig& config) : config_(c
 }
 
 void RelativeBiasImpl::reset_parameters(double standard_deviation) {
-  torch::nn::init::normal_(weight, 0.0, standard_deviation);
+  draw_normal(weight, standard_deviation);
 }
 
 torch::Tensor relative_buckets(int64_t first, int64_t count, const RelativeBiasConfig& config) {

@@ -77,6 +77,61 @@ TEST(Initialisation, GivesSumTheEmbeddingOfADenseModel) {
   EXPECT_NEAR(summed.std().item<double>(), 1.0, 0.02);
 }
 
+T5 of_one_seed(const T5Config& config) {
+  torch::manual_seed(5);
+  return T5(config);
+}
+
+// What variants of one seed are paired by: every weight that both have is the same, and the first
+// block of a wider one is the other, but for the deviation.
+TEST(Initialisation, OfOneSeedIsTheSameInEveryVariant) {
+  const auto dense = of_one_seed(medium_config())->named_parameters();
+  for (const auto& [variant, blocks] :
+       std::vector<std::pair<Variant, int64_t>>{{Variant::kAltUp, 2},
+                                                {Variant::kAltUp, 4},
+                                                {Variant::kRecycled, 2},
+                                                {Variant::kSum, 2}}) {
+    auto config = medium_config();
+    config.altup = {.variant = variant, .blocks = blocks};
+    int64_t same = 0;
+    int64_t wider = 0;
+    const auto model = of_one_seed(config);
+    for (const auto& item : model->named_parameters()) {
+      const auto* narrow = dense.find(item.key());
+      if (narrow == nullptr) continue;  // the coefficients
+      if (narrow->sizes() == item.value().sizes()) {
+        EXPECT_TRUE(torch::equal(*narrow, item.value())) << enum_name(variant) << " " << item.key();
+        ++same;
+      } else if (narrow->dim() == 2) {
+        const auto block = item.value().narrow(1, 0, narrow->size(1));
+        const double scale =
+            item.key() != "shared.weight" || variant == Variant::kSum ? inverse_root(blocks) : 1.0;
+        EXPECT_TRUE(torch::allclose(*narrow * scale, block, 1e-5, 1e-7))
+            << enum_name(variant) << " " << item.key();
+        EXPECT_FALSE(torch::allclose(block, item.value().narrow(1, narrow->size(1), 96)));
+        ++wider;
+      }
+    }
+    EXPECT_GT(same, 40);
+    // Embedding, head, and keys and values of two layers; of Sum the embedding.
+    EXPECT_EQ(wider, variant == Variant::kAltUp ? 6 : variant == Variant::kSum ? 1 : 0);
+  }
+}
+
+TEST(Initialisation, OfALayerDependsOnNoOtherLayersSize) {
+  auto config = medium_config();
+  const auto two = of_one_seed(config)->named_parameters();
+  config.num_encoder_layers = 3;
+  config.feed_forward = FeedForwardKind::kRelu;  // a matrix fewer in every layer
+  const auto three = of_one_seed(config)->named_parameters();
+  for (const auto* name : {"encoder.layers.1.self_attention.q.weight",
+                           "decoder.layers.1.self_attention.q.weight", "lm_head.weight"}) {
+    EXPECT_TRUE(torch::equal(two[name], three[name])) << name;
+  }
+  EXPECT_FALSE(torch::equal(two["encoder.layers.0.self_attention.q.weight"],
+                            two["encoder.layers.1.self_attention.q.weight"]));
+}
+
 class FirstLoss : public ::testing::TestWithParam<Variant> {};
 INSTANTIATE_TEST_SUITE_P(Variants, FirstLoss,
                          ::testing::Values(Variant::kNone, Variant::kAltUp, Variant::kRecycled,
