@@ -59,7 +59,7 @@ const torch::Tensor& T5Impl::head_weight() const {
 }
 
 torch::Tensor T5Impl::logits(const torch::Tensor& decoded) {
-  return altup::linear(head_input(decoded), head_weight());
+  return project(head_input(decoded), head_weight(), int8_head_);
 }
 
 LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
@@ -74,6 +74,16 @@ LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Ten
 torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                               const torch::Tensor& decoder_input_ids) {
   return logits(decode(decoder_input_ids, encode(input_ids, input_mask), input_mask));
+}
+
+void T5Impl::quantise_decoder() {
+  for (const auto& item : decoder->named_modules()) {
+    const bool of_memory = item.key().ends_with("cross_attention.k") ||
+                           item.key().ends_with("cross_attention.v");
+    auto* linear = item.value()->as<LinearImpl>();
+    if (linear != nullptr && !of_memory) linear->quantise();
+  }
+  int8_head_ = quantise(head_weight());
 }
 
 void T5Impl::set_activation_checkpointing(bool enabled) {

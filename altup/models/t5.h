@@ -42,6 +42,9 @@ class T5Impl : public torch::nn::Module {
                           const torch::Tensor& weights, const CrossEntropyOptions& options);
 
   const T5Config& config() const { return config_; }
+  /// Decoding from now on reads int8 copies of the decoder's weights and of the head's, made now; the
+  /// encoder, and the keys and values that are made of what it gives, stay as they are. CPU only.
+  void quantise_decoder();
   /// Recompute every layer in the backward pass.
   void set_activation_checkpointing(bool enabled);
 
@@ -55,6 +58,7 @@ class T5Impl : public torch::nn::Module {
   const torch::Tensor& head_weight() const;
 
   T5Config config_;
+  Int8Weight int8_head_;
 };
 TORCH_MODULE(T5);
 

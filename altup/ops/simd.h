@@ -7,6 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#if ALTUP_VECTOR_BYTES > 16
+#include <immintrin.h>  // leaves no function in the object file
+#endif
+
 #include "altup/ops/kernel_types.h"
 
 #define ALTUP_CONCATENATE_(a, b) a##b
@@ -50,7 +54,17 @@ struct Simd<BFloat16Bits> {
   static ALTUP_INLINE Vector load(const BFloat16Bits* from) {
     Halves halves;
     __builtin_memcpy(&halves, from, sizeof(halves));
-    return reinterpret_cast<Vector>(__builtin_convertvector(halves, Words) << 16);
+    // GCC widens such vectors in two parts, and bytes one by one.
+#if ALTUP_VECTOR_BYTES == 64
+    const auto words = reinterpret_cast<Words>(
+        _mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(halves)));
+#elif ALTUP_VECTOR_BYTES == 32
+    const auto words =
+        reinterpret_cast<Words>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(halves)));
+#else
+    const auto words = __builtin_convertvector(halves, Words);
+#endif
+    return reinterpret_cast<Vector>(words << 16);
   }
   /// Rounds to nearest, ties to even, without a branch; a NaN stays one.
   static ALTUP_INLINE void store(Vector vector, BFloat16Bits* to) {
@@ -59,6 +73,31 @@ struct Simd<BFloat16Bits> {
     const Words quiet_nan = Words{} + 0x7fc0;
     const Halves halves = __builtin_convertvector(vector == vector ? rounded : quiet_nan, Halves);
     __builtin_memcpy(to, &halves, sizeof(halves));
+  }
+};
+
+/// Whole numbers of 8 bits, as floats.
+template <>
+struct Simd<std::int8_t> {
+  using Sum = float;
+  static constexpr int kLanes = ALTUP_VECTOR_BYTES / sizeof(float);
+  typedef float Vector __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
+  typedef std::int32_t Words __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
+  typedef std::int8_t Bytes __attribute__((vector_size(ALTUP_VECTOR_BYTES / 4)));
+
+  static ALTUP_INLINE Vector load(const std::int8_t* from) {
+    Bytes bytes;
+    __builtin_memcpy(&bytes, from, sizeof(bytes));
+#if ALTUP_VECTOR_BYTES == 64
+    const auto words = reinterpret_cast<Words>(
+        _mm512_maskz_cvtepi8_epi32(0xffff, reinterpret_cast<__m128i>(bytes)));
+#elif ALTUP_VECTOR_BYTES == 32
+    const auto words = reinterpret_cast<Words>(
+        _mm256_cvtepi8_epi32(_mm_cvtsi64_si128(reinterpret_cast<long long>(bytes))));
+#else
+    const auto words = __builtin_convertvector(bytes, Words);
+#endif
+    return __builtin_convertvector(words, Vector);
   }
 };
 
@@ -105,6 +144,21 @@ ALTUP_INLINE double sum_of_lanes(const AnyVector& vector) {
   double sum = 0;
   for (std::size_t lane = 0; lane < sizeof(vector) / sizeof(vector[0]); ++lane) sum += vector[lane];
   return sum;
+}
+
+/// The sum of the lanes in floats, the halves added until one lane is left: always in that order.
+ALTUP_INLINE float lane_sum(const Vector& vector) {
+  float lanes[kLanes];
+  __builtin_memcpy(lanes, &vector, sizeof(vector));
+  typedef float Quarter __attribute__((vector_size(16)));
+  Quarter sum;
+  __builtin_memcpy(&sum, lanes, sizeof(sum));
+  for (int lane = 4; lane < kLanes; lane += 4) {
+    Quarter next;
+    __builtin_memcpy(&next, lanes + lane, sizeof(next));
+    sum += next;
+  }
+  return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
 /// The largest lane.
