@@ -79,7 +79,7 @@ Precision decoding_precision(const std::string& precision, const RunConfig& chec
 
 Precision set_decoding_precision(const std::string& precision, LoadedModel& loaded) {
   if (precision != "int8") return decoding_precision(precision, loaded.config);
-  loaded.model->quantise_decoder();
+  loaded.model->quantise();
   return Precision::kFp32;
 }
 

@@ -21,7 +21,7 @@ void add_repetition_options(CLI::App& command, GenerationConfig& decoding);
 void add_precision_option(CLI::App& command, std::string& precision, bool int8 = false);
 /// What --precision and the checkpoint's train.precision come to on this machine.
 Precision decoding_precision(const std::string& precision, const RunConfig& checkpoint);
-/// The same for a model that only generates: "int8" quantises its decoder, and the rest is fp32.
+/// The same for a model that only generates: "int8" quantises it, and the rest is fp32.
 Precision set_decoding_precision(const std::string& precision, LoadedModel& loaded);
 
 }  // namespace altup

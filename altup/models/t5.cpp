@@ -76,14 +76,11 @@ torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tenso
   return logits(decode(decoder_input_ids, encode(input_ids, input_mask), input_mask));
 }
 
-void T5Impl::quantise_decoder() {
-  for (const auto& item : decoder->named_modules()) {
-    const bool of_memory = item.key().ends_with("cross_attention.k") ||
-                           item.key().ends_with("cross_attention.v");
-    auto* linear = item.value()->as<LinearImpl>();
-    if (linear != nullptr && !of_memory) linear->quantise();
+void T5Impl::quantise() {
+  for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* linear = module->as<LinearImpl>()) linear->quantise();
   }
-  int8_head_ = quantise(head_weight());
+  int8_head_ = altup::quantise(head_weight());
 }
 
 void T5Impl::set_activation_checkpointing(bool enabled) {

@@ -42,9 +42,8 @@ class T5Impl : public torch::nn::Module {
                           const torch::Tensor& weights, const CrossEntropyOptions& options);
 
   const T5Config& config() const { return config_; }
-  /// Decoding from now on reads int8 copies of the decoder's weights and of the head's, made now; the
-  /// encoder, and the keys and values that are made of what it gives, stay as they are. CPU only.
-  void quantise_decoder();
+  /// From now on products without gradients use int8 copies of the weights, made now. CPU only.
+  void quantise();
   /// Recompute every layer in the backward pass.
   void set_activation_checkpointing(bool enabled);
 

@@ -25,10 +25,8 @@ torch::Tensor project(const torch::Tensor& x, const torch::Tensor& weight, const
   if (torch::GradMode::is_enabled() || !x.device().is_cpu() || use_reference_kernels()) {
     return altup::linear(x, weight);
   }
-  if (x.numel() <= kFewRows * weight.size(1)) {
-    return int8.values.defined() ? linear_few_rows(x, int8.values, int8.scale)
-                                 : linear_few_rows(x, weight);
-  }
+  if (int8.values.defined()) return linear_few_rows(x, int8.values, int8.scale);
+  if (x.numel() <= kFewRows * weight.size(1)) return linear_few_rows(x, weight);
   if (!at::autocast::is_autocast_enabled(at::kCPU) || multiplies_bf16()) {
     return altup::linear(x, weight);
   }

@@ -9,7 +9,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <optional>
+#include <cstdint>
 
 #include "altup/ops/cpu_dispatch.h"
 #include "altup/ops/decoding.h"
@@ -62,21 +62,54 @@ at::Tensor linear_few_rows_composed(const at::Tensor& x, const at::Tensor& weigh
 
 /// Products that are worth another thread.
 constexpr int64_t kGrain = 1 << 15;
+/// The largest magnitude of a weight in int8, −128 included.
+constexpr int64_t kLargestInt8 = 128;
+
+int64_t columns_of_a_thread(const at::Tensor& x) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, x.numel()));
+}
 
 template <typename Weight>
-void run(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale,
-         const at::Tensor& y) {
+void run(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
   LinearFewRowsArguments<Weight> args;
   args.in = weight.size(1);
-  args.rows = args.in == 0 ? 0 : x.numel() / args.in;
+  args.rows = x.numel() / args.in;
   args.x = pointer<float>(x);
   args.weight = pointer<Weight>(weight);
-  args.scale = scale.defined() ? pointer<float>(scale) : nullptr;
   args.y = mutable_pointer<float>(y);
   args.y_stride = weight.size(0);
   const auto kernel = ALTUP_OF_THIS_CPU(linear_few_rows_kernel<Weight>());
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, x.numel()));
-  at::parallel_for(0, weight.size(0), grain,
+  at::parallel_for(0, weight.size(0), columns_of_a_thread(x),
+                   [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
+}
+
+/// Each row of x becomes whole numbers of up to 16 bits: as many as let no sum overflow.
+void run_int8(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale,
+              const at::Tensor& y) {
+  const int64_t in = weight.size(1);
+  const int64_t rows = x.numel() / in;
+  const int64_t largest = std::clamp<int64_t>(INT32_MAX / (kLargestInt8 * in), 1, INT16_MAX);
+  const auto rounded = at::empty({rows, in}, x.options().dtype(at::kShort));
+  const auto x_scale = at::empty({rows}, x.options());
+  const auto round = ALTUP_OF_THIS_CPU(round_row_kernel());
+  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / in), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      mutable_pointer<float>(x_scale)[row] =
+          round(pointer<float>(x) + row * in, in, static_cast<float>(largest),
+                rounded.mutable_data_ptr<int16_t>() + row * in);
+    }
+  });
+  LinearInt8Arguments args;
+  args.in = in;
+  args.rows = rows;
+  args.x = rounded.const_data_ptr<int16_t>();
+  args.x_scale = pointer<float>(x_scale);
+  args.weight = weight.const_data_ptr<int8_t>();
+  args.scale = pointer<float>(scale);
+  args.y = mutable_pointer<float>(y);
+  args.y_stride = weight.size(0);
+  const auto kernel = ALTUP_OF_THIS_CPU(linear_int8_kernel());
+  at::parallel_for(0, weight.size(0), columns_of_a_thread(x),
                    [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
 }
 
@@ -90,15 +123,16 @@ at::Tensor linear_few_rows_cpu(const at::Tensor& x_given, const at::Tensor& weig
   if (!has_kernel) return linear_few_rows_composed(x_given, weight_given, scale_given);
   const auto x = x_given.to(at::kFloat).contiguous();
   const auto weight = weight_given.contiguous();
-  at::Tensor scale;
-  if (type == at::kChar) scale = scale_given->to(at::kFloat).contiguous();
   auto sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
   const auto y = at::empty(sizes, x.options());
-  const auto as = type == at::kFloat      ? run<float>
-                  : type == at::kBFloat16 ? run<BFloat16Bits>
-                                          : run<std::int8_t>;
-  as(x, weight, scale, y);
+  if (type == at::kFloat) {
+    run<float>(x, weight, y);
+  } else if (type == at::kBFloat16) {
+    run<BFloat16Bits>(x, weight, y);
+  } else {
+    run_int8(x, weight, scale_given->to(at::kFloat).contiguous(), y);
+  }
   return y;
 }
 

@@ -47,9 +47,7 @@ ALTUP_INLINE void tile(const LinearFewRowsArguments<Weight>& args, std::int64_t 
   }
   for (std::int64_t r = 0; r < kRows; ++r) {
     for (std::int64_t c = 0; c < kColumns; ++c) {
-      float sum = lane_sum(sums[r][c]);
-      if constexpr (sizeof(Weight) == 1) sum *= args.scale[column + c];
-      args.y[(row + r) * args.y_stride + column + c] = sum;
+      args.y[(row + r) * args.y_stride + column + c] = lane_sum(sums[r][c]);
     }
   }
 }
@@ -102,6 +100,5 @@ LinearFewRowsKernel<Weight> linear_few_rows_kernel() {
 
 template LinearFewRowsKernel<float> linear_few_rows_kernel<float>();
 template LinearFewRowsKernel<BFloat16Bits> linear_few_rows_kernel<BFloat16Bits>();
-template LinearFewRowsKernel<std::int8_t> linear_few_rows_kernel<std::int8_t>();
 
 }  // namespace altup::internal::ALTUP_VECTOR_NAMESPACE

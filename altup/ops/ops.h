@@ -156,7 +156,9 @@ ALTUP_API void set_product_kernels(ProductKernelChoice choice);
 /// Returns y [..., out], contiguous, of the type that sums over x are done in: fp32 (double for
 /// double). Under autocast a floating-point weight is read in its type, half of the bytes; x and the
 /// sums are not lowered. On CPU, weights in fp32, bf16 and int8 have a kernel that reads them once
-/// for all rows; it pays up to some dozens of rows. Throws c10::Error.
+/// for all rows; it pays up to some dozens of rows, with int8 for any number. With int8 weights each
+/// row of x is rounded too, to whole numbers of 16 bits, or of fewer beyond 511 inputs so that their
+/// sums fit 32 bits (of 14 at 2,048). Throws c10::Error.
 ALTUP_API at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                                      const at::Tensor& scale = {});
 

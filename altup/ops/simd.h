@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if ALTUP_VECTOR_BYTES > 16
+#if defined(__SSE2__)
 #include <immintrin.h>  // leaves no function in the object file
 #endif
 
@@ -54,7 +54,7 @@ struct Simd<BFloat16Bits> {
   static ALTUP_INLINE Vector load(const BFloat16Bits* from) {
     Halves halves;
     __builtin_memcpy(&halves, from, sizeof(halves));
-    // GCC widens such vectors in two parts, and bytes one by one.
+    // GCC would widen such a vector in two parts.
 #if ALTUP_VECTOR_BYTES == 64
     const auto words = reinterpret_cast<Words>(
         _mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(halves)));
@@ -73,31 +73,6 @@ struct Simd<BFloat16Bits> {
     const Words quiet_nan = Words{} + 0x7fc0;
     const Halves halves = __builtin_convertvector(vector == vector ? rounded : quiet_nan, Halves);
     __builtin_memcpy(to, &halves, sizeof(halves));
-  }
-};
-
-/// Whole numbers of 8 bits, as floats.
-template <>
-struct Simd<std::int8_t> {
-  using Sum = float;
-  static constexpr int kLanes = ALTUP_VECTOR_BYTES / sizeof(float);
-  typedef float Vector __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
-  typedef std::int32_t Words __attribute__((vector_size(ALTUP_VECTOR_BYTES)));
-  typedef std::int8_t Bytes __attribute__((vector_size(ALTUP_VECTOR_BYTES / 4)));
-
-  static ALTUP_INLINE Vector load(const std::int8_t* from) {
-    Bytes bytes;
-    __builtin_memcpy(&bytes, from, sizeof(bytes));
-#if ALTUP_VECTOR_BYTES == 64
-    const auto words = reinterpret_cast<Words>(
-        _mm512_maskz_cvtepi8_epi32(0xffff, reinterpret_cast<__m128i>(bytes)));
-#elif ALTUP_VECTOR_BYTES == 32
-    const auto words = reinterpret_cast<Words>(
-        _mm256_cvtepi8_epi32(_mm_cvtsi64_si128(reinterpret_cast<long long>(bytes))));
-#else
-    const auto words = __builtin_convertvector(bytes, Words);
-#endif
-    return __builtin_convertvector(words, Vector);
   }
 };
 

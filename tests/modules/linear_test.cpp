@@ -36,20 +36,21 @@ TEST(Linear, Int8IsWithinHalfAStepOfEachWeight) {
   EXPECT_EQ(largest(int8.values[3]), 0);
 }
 
-TEST(Linear, ReadsInt8InStepsOfDecodingOnly) {
+TEST(Linear, ReadsInt8WhereNoGradientsAreMade) {
   torch::manual_seed(3);
   Linear linear(16, 6);
   torch::nn::init::normal_(linear->weight);
   linear->quantise();
   const auto int8 = quantise(linear->weight);
   const auto rounded = int8.values * int8.scale.unsqueeze(1);  // fp32
-  const auto few = torch::randn({3, 16});
-  const auto many = torch::randn({70, 16});
-  EXPECT_TRUE(torch::equal(linear(few), torch::linear(few, linear->weight)));  // with gradients
-  torch::NoGradGuard no_grad;
-  EXPECT_LT(largest(linear(few) - torch::linear(few, rounded)), 1e-5);
-  EXPECT_GT(largest(linear(few) - torch::linear(few, linear->weight)), 1e-4);
-  EXPECT_TRUE(torch::equal(linear(many), torch::linear(many, linear->weight)));
+  for (const int64_t rows : {3, 70}) {
+    const auto x = torch::randn({rows, 16});
+    const auto exact = torch::linear(x, linear->weight);
+    EXPECT_LT(largest(linear(x) - exact), 1e-5);  // with gradients
+    torch::NoGradGuard no_grad;
+    EXPECT_LT(largest(linear(x) - torch::linear(x, rounded)), 1e-3);
+    EXPECT_GT(largest(linear(x) - exact), 3e-3);
+  }
 }
 
 TEST(Linear, UnderAutocastFewRowsReadBf16AndManyAreNotEmulated) {

@@ -16,7 +16,6 @@ namespace {
 
 using testing::expect_near;
 using testing::label;
-using testing::tolerance_of;
 
 // --- linear_few_rows --------------------------------------------------------------------------
 
@@ -35,6 +34,11 @@ at::Tensor exact(const at::Tensor& x, const Weights& weights) {
   return weights.scale.defined() ? y * weights.scale.to(at::kDouble) : y;
 }
 
+/// With int8 weights x is rounded to 16 bits: each product by half of 2^-15 of the row's largest.
+double tolerance_of(const Weights& weights) {
+  return weights.scale.defined() ? 1e-4 : testing::tolerance_of(at::kFloat);
+}
+
 constexpr at::ScalarType kWeightTypes[] = {at::kFloat, at::kBFloat16, at::kChar, at::kDouble};
 
 TEST(LinearFewRows, IsTheProductWhateverTheSizes) {
@@ -47,7 +51,7 @@ TEST(LinearFewRows, IsTheProductWhateverTheSizes) {
           const auto x = at::randn({rows, in});
           const auto y = linear_few_rows(x, weights.weight, weights.scale);
           EXPECT_EQ(y.scalar_type(), at::kFloat);
-          expect_near(y, exact(x, weights), tolerance_of(at::kFloat),
+          expect_near(y, exact(x, weights), tolerance_of(weights),
                       label(rows, type) + ", in " + std::to_string(in));
         }
       }
@@ -63,7 +67,7 @@ TEST(LinearFewRows, TakesAnyShapeStrideAndTypeOfX) {
     const auto typed = x.to(type);
     const auto y = linear_few_rows(typed, weights.weight);
     EXPECT_EQ(y.scalar_type(), type == at::kDouble ? at::kDouble : at::kFloat);
-    expect_near(y, exact(typed, weights), tolerance_of(at::kFloat), label(10, type));
+    expect_near(y, exact(typed, weights), testing::tolerance_of(at::kFloat), label(10, type));
   }
   EXPECT_EQ(linear_few_rows(at::randn({0, 10}), weights.weight).sizes(), at::IntArrayRef({0, 6}));
   EXPECT_EQ(linear_few_rows(at::randn({10}), weights.weight).sizes(), at::IntArrayRef({6}));
@@ -89,6 +93,35 @@ TEST(LinearFewRows, GivesARowTheSameNumbersInAnyCompanyAndOnAnyThreads) {
       at::set_num_threads(threads);
     }
   }
+}
+
+// Whole numbers: what int8 computes is exactly this.
+TEST(LinearFewRows, Int8RoundsEachRowToTheBitsThatItsSumsLeave) {
+  at::manual_seed(8);
+  for (const int64_t in : {5, 512, 2048}) {
+    const auto weights = random_weights(9, in, at::kChar);
+    const auto x = at::randn({6, in}) * at::tensor({1e-20, 1.0, 1e20, 3.0, 0.0, 1.0}).unsqueeze(1);
+    const double largest = in == 2048 ? 8191 : 32767;
+    const auto step = x.abs().amax(1, /*keepdim=*/true) / largest;
+    const auto rounded = (x / step).round().to(at::kDouble).nan_to_num();  // a row of zeros
+    const auto sums = at::matmul(rounded, weights.weight.to(at::kDouble).t());
+    EXPECT_LT(sums.abs().max().item<double>(), 2147483648.0);
+    const auto expected = sums * step.to(at::kDouble) * weights.scale.to(at::kDouble);
+    const auto y = linear_few_rows(x, weights.weight, weights.scale);
+    for (int64_t r = 0; r < 6; ++r) {
+      const double error = (y[r] - expected[r]).abs().max().item<double>();
+      // A number halfway between two may be rounded either way.
+      const double a_few_steps = 4 * 127 * 1.5 * step[r].item<double>();
+      EXPECT_LE(error, a_few_steps + 1e-6 * expected[r].abs().max().item<double>()) << r;
+    }
+  }
+  // The largest sum there can be, and what is not finite.
+  const auto most = at::full({2, 512}, 7.0F);
+  const auto weight = at::full({1, 512}, -128, at::kChar);
+  const auto y = linear_few_rows(most, weight, at::ones({1}));
+  expect_near(y, at::full({2, 1}, -7.0 * 512 * 128, at::kDouble), 1e-6, "the largest sum");
+  most[1][300] = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(linear_few_rows(most, weight, at::ones({1})).isfinite().logical_not()[1].item<bool>());
 }
 
 TEST(LinearFewRows, RefusesWhatDoesNotFit) {
@@ -158,10 +191,10 @@ TEST(CachedAttention, IsAttentionToTheRowsThatSourcesName) {
             const auto out =
                 cached_attention(q, cache.keys, cache.values, length, sources, a, b);
             EXPECT_EQ(out.scalar_type(), at::kFloat);
-            expect_near(out, exact, tolerance_of(at::kFloat), what);
+            expect_near(out, exact, testing::tolerance_of(at::kFloat), what);
             expect_near(reference::cached_attention(q, cache.keys, cache.values, length, sources, a,
                                                     b),
-                        exact, tolerance_of(at::kFloat), what + ", the twin");
+                        exact, testing::tolerance_of(at::kFloat), what + ", the twin");
           };
           expect(by_token, bias, {});
           expect(by_token.select(1, 0).contiguous(), {}, key_bias);
@@ -181,7 +214,7 @@ TEST(CachedAttention, DoesNotReadBehindTheLengthAndSurvivesHiddenTokens) {
                                     {}, hidden);
   // No visible key: the mean of all.
   expect_near(out.flatten(), cache.values[0][0].narrow(0, 0, 3).to(at::kDouble).mean(0),
-              tolerance_of(at::kFloat), "hidden");
+              testing::tolerance_of(at::kFloat), "hidden");
 }
 
 TEST(CachedAttention, GivesARowTheSameNumbersInAnyCompany) {
@@ -249,7 +282,7 @@ TEST(Likeliest, IsTheHeadOfAStableSort) {
             EXPECT_TRUE(at::equal(ids, exact_ids)) << size << ", " << valid << ", " << count;
             const auto finite = exact.isfinite();
             EXPECT_TRUE(at::equal(finite, values.isfinite()));
-            expect_near(values.where(finite, 0), exact.where(finite, 0), tolerance_of(at::kFloat),
+            expect_near(values.where(finite, 0), exact.where(finite, 0), testing::tolerance_of(at::kFloat),
                         "values of " + std::to_string(size));
           }
         }
