@@ -16,13 +16,6 @@ int64_t bytes_of(const torch::Tensor& tensor) {
   return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
 }
 
-// What is kept of keys and values like `made`: that which attention would multiply.
-torch::ScalarType cached_type(const torch::Tensor& made) {
-  const auto device = made.device().type();
-  return at::autocast::is_autocast_enabled(device) ? at::autocast::get_autocast_dtype(device)
-                                                   : made.scalar_type();
-}
-
 // Every row's own number. [rows, 1] int64
 torch::Tensor row_numbers(int64_t rows, const torch::Device& device) {
   return torch::arange(rows, torch::TensorOptions().dtype(torch::kInt64).device(device))
@@ -31,7 +24,7 @@ torch::Tensor row_numbers(int64_t rows, const torch::Device& device) {
 
 }  // namespace
 
-void AttentionCache::make_room(const torch::Tensor& new_keys) {
+void AttentionCache::make_room(const torch::Tensor& new_keys, torch::ScalarType type) {
   const int64_t rows = new_keys.size(0);
   const int64_t needed = length + new_keys.size(1);
   const int64_t old_rows = keys.defined() ? keys.size(0) : 0;
@@ -43,8 +36,7 @@ void AttentionCache::make_room(const torch::Tensor& new_keys) {
   } else if (rows <= old_rows) {
     return;
   }
-  const auto options = keys.defined() ? keys.options()
-                                      : new_keys.options().dtype(cached_type(new_keys));
+  const auto options = keys.defined() ? keys.options() : new_keys.options().dtype(type);
   for (auto* buffer : {&keys, &values}) {
     auto larger = torch::empty(
         {std::max(rows, old_rows), new_keys.size(2), capacity, new_keys.size(3)}, options);
@@ -58,8 +50,9 @@ void AttentionCache::make_room(const torch::Tensor& new_keys) {
   sources = own;
 }
 
-void AttentionCache::append(const torch::Tensor& new_keys, const torch::Tensor& new_values) {
-  make_room(new_keys);
+void AttentionCache::append(const torch::Tensor& new_keys, const torch::Tensor& new_values,
+                            torch::ScalarType type) {
+  make_room(new_keys, type);
   append_to_cache(keys, values, new_keys, new_values, length);
   length += new_keys.size(1);
 }
@@ -135,11 +128,17 @@ torch::Tensor AttentionImpl::attend(const torch::Tensor& x, const torch::Tensor&
   return o(attention(by_head(q(x)), by_head(k(memory)), by_head(v(memory)), options).flatten(2));
 }
 
+torch::ScalarType AttentionImpl::cached_type() const {
+  const auto device = k->weight.device().type();
+  if (at::autocast::is_autocast_enabled(device)) return at::autocast::get_autocast_dtype(device);
+  return k->is_quantised() ? torch::kBFloat16 : k->weight.scalar_type();
+}
+
 torch::Tensor AttentionImpl::cached_self_attention(const torch::Tensor& x,
                                                    const torch::Tensor& bias,
                                                    AttentionCache& cache) {
   const auto queries = by_head(q(x));  // [R, T, H, d_kv]
-  cache.append(by_head(k(x)), by_head(v(x)));
+  cache.append(by_head(k(x)), by_head(v(x)), cached_type());
   return o(
       cached_attention(queries, cache.keys, cache.values, cache.length, cache.sources, bias));
 }
@@ -151,7 +150,7 @@ torch::Tensor AttentionImpl::cached_cross_attention(const torch::Tensor& x,
   if (cache.length == 0) {
     const auto keep = [&](Linear& projection) {
       const auto made = by_head(projection(memory)).transpose(1, 2);
-      return made.to(cached_type(made)).contiguous();  // [B, H, S, d_kv]
+      return made.to(cached_type()).contiguous();  // [B, H, S, d_kv]
     };
     cache.keys = keep(k);
     cache.values = keep(v);

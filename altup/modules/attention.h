@@ -23,22 +23,24 @@ struct AttentionConfig {
 /// Keys and values of the tokens seen so far, of which `length` are set, and where to find a row's.
 /// When rows change places their indices do; keys and values stay where they are.
 struct AttentionCache {
-  torch::Tensor keys;  ///< [N, H, capacity, d_kv], of autocast's type where autocast is on
+  torch::Tensor keys;  ///< [N, H, capacity, d_kv]
   torch::Tensor values;
   /// Which of the N each of the R rows reads: [R, capacity] int64, of its tokens one by one, or [R].
   torch::Tensor sources;
   int64_t length = 0;
   int64_t expected_length = 0;  ///< room for as many is made at once, if not too many; 0: unknown
 
-  /// Adds tokens [R, T, H, d_kv] of rows 0 … R − 1, which from then on are theirs.
-  void append(const torch::Tensor& new_keys, const torch::Tensor& new_values);
+  /// Adds tokens [R, T, H, d_kv] of rows 0 … R − 1, which from then on are theirs. `type`: what an
+  /// empty cache keeps them in.
+  void append(const torch::Tensor& new_keys, const torch::Tensor& new_values,
+              torch::ScalarType type = torch::kFloat);
   torch::Tensor current_keys() const { return keys.narrow(2, 0, length); }  // [N, H, length, d_kv]
   torch::Tensor current_values() const {
     return values.narrow(2, 0, length);
   }  // [N, H, length, d_kv]
 
  private:
-  void make_room(const torch::Tensor& new_keys);
+  void make_room(const torch::Tensor& new_keys, torch::ScalarType type);
 };
 
 /// Caches of one decoder layer.
@@ -97,6 +99,8 @@ class AttentionImpl : public torch::nn::Module {
 
  private:
   torch::Tensor by_head(const torch::Tensor& projected) const;  // [B, T, H·d_kv] -> [B, T, H, d_kv]
+  /// Of keys and values in a cache: that which products are lowered to.
+  torch::ScalarType cached_type() const;
   torch::Tensor attend(const torch::Tensor& x, const torch::Tensor& memory,
                        AttentionOptions options);
 

@@ -33,6 +33,7 @@ class LinearImpl : public torch::nn::Module {
   /// From now on a copy of the weight in int8 is used where no gradients are made, on CPU; it does
   /// not follow later changes of the weight.
   void quantise() { int8_ = altup::quantise(weight); }
+  bool is_quantised() const { return int8_.values.defined(); }
 
   torch::Tensor weight;  // [out, in]
 
