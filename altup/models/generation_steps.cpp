@@ -1,10 +1,9 @@
 #include "altup/models/generation_steps.h"
 
-#include <ATen/autocast_mode.h>
-
 #include <optional>
 
 #include "altup/models/generation_scores.h"
+#include "altup/modules/without_autocast.h"
 #include "altup/util/processor.h"
 
 namespace altup {
@@ -13,8 +12,8 @@ DecodingSteps::DecodingSteps(T5& model, const torch::Tensor& input_ids,
                              const torch::Tensor& input_mask, int64_t max_new_tokens)
     : model_(model), input_mask_(input_mask) {
   // The encoder's products of many rows are in fp32 where bf16 would be emulated.
-  std::optional<c10::impl::ExcludeDispatchKeyGuard> no_autocast;
-  if (input_ids.is_cpu() && !multiplies_bf16()) no_autocast.emplace(c10::autocast_dispatch_keyset);
+  std::optional<WithoutAutocast> in_fp32;
+  if (input_ids.is_cpu() && !multiplies_bf16()) in_fp32.emplace(at::kCPU);
   memory_ = model->encode(input_ids, input_mask);
   cache_.expected_length = max_new_tokens;
 }

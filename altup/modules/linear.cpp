@@ -1,7 +1,6 @@
 #include "altup/modules/linear.h"
 
-#include <ATen/autocast_mode.h>
-
+#include "altup/modules/without_autocast.h"
 #include "altup/ops/ops.h"
 #include "altup/util/processor.h"
 
@@ -30,7 +29,7 @@ torch::Tensor project(const torch::Tensor& x, const torch::Tensor& weight, const
   if (!at::autocast::is_autocast_enabled(at::kCPU) || multiplies_bf16()) {
     return altup::linear(x, weight);
   }
-  const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
+  const WithoutAutocast in_fp32(at::kCPU);
   return altup::linear(x.to(weight.scalar_type()), weight);
 }
 
