@@ -118,13 +118,12 @@ std::vector<std::vector<Candidate>> best_candidates(const torch::Tensor& logits,
     std::vector<Candidate> all;
     for (size_t beam = 0; beam < search.beams.size(); ++beam, ++row) {
       for (int64_t i = 0; i < count; ++i) {
-        all.push_back({search.beams[beam].score + value[row][i], static_cast<int64_t>(beam),
-                       id[row][i]});
+        all.push_back(
+            {search.beams[beam].score + value[row][i], static_cast<int64_t>(beam), id[row][i]});
       }
     }
-    std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
-      return a.score > b.score;
-    });
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
     all.resize(static_cast<size_t>(count));
     candidates.push_back(std::move(all));
   }
@@ -162,8 +161,8 @@ Generation generate_beams(DecodingSteps& steps, const GenerationConfig& config, 
   for (int64_t length = 1; !searches.empty(); ++length) {
     const auto beams_before = static_cast<int64_t>(searches.front().beams.size());
     const auto last = ids_of(searches, static_cast<size_t>(length - 1), options).squeeze(1);  // [R]
-    const auto candidates = best_candidates(steps.next(last), searches, config, 2 * config.beams,
-                                            valid_vocab, options);
+    const auto candidates =
+        best_candidates(steps.next(last), searches, config, 2 * config.beams, valid_vocab, options);
     for (size_t s = 0; s < searches.size(); ++s) {
       auto& search = searches[s];
       advance(search, candidates[s], length, config);

@@ -30,8 +30,8 @@ void AttentionCache::make_room(const torch::Tensor& new_keys, torch::ScalarType 
   const int64_t old_rows = keys.defined() ? keys.size(0) : 0;
   int64_t capacity = keys.defined() ? keys.size(2) : 0;
   if (needed > capacity) {  // doubling keeps appending linear in the number of tokens
-    const int64_t first = expected_length > 0 ? std::min(expected_length, kLargestFirstCapacity)
-                                              : kFirstCapacity;
+    const int64_t first =
+        expected_length > 0 ? std::min(expected_length, kLargestFirstCapacity) : kFirstCapacity;
     capacity = std::max({needed, 2 * capacity, first});
   } else if (rows <= old_rows) {
     return;
@@ -139,8 +139,7 @@ torch::Tensor AttentionImpl::cached_self_attention(const torch::Tensor& x,
                                                    AttentionCache& cache) {
   const auto queries = by_head(q(x));  // [R, T, H, d_kv]
   cache.append(by_head(k(x)), by_head(v(x)), cached_type());
-  return o(
-      cached_attention(queries, cache.keys, cache.values, cache.length, cache.sources, bias));
+  return o(cached_attention(queries, cache.keys, cache.values, cache.length, cache.sources, bias));
 }
 
 torch::Tensor AttentionImpl::cached_cross_attention(const torch::Tensor& x,

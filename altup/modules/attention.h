@@ -56,7 +56,7 @@ struct KvCache {
   std::vector<LayerCache> layers;
   torch::Tensor memory_bias;  ///< [B, S], or undefined where every token is visible
   /// Bias of a query on the keys up to its own: the last t columns are that of query t − 1.
-  torch::Tensor newest_bias;  ///< [1, H, 1, capacity]
+  torch::Tensor newest_bias;    ///< [1, H, 1, capacity]
   int64_t expected_length = 0;  ///< tokens that will be decoded, see AttentionCache
 
   /// Tokens decoded so far.

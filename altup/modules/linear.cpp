@@ -15,7 +15,7 @@ constexpr int64_t kFewRows = 64;
 Int8Weight quantise(const torch::Tensor& weight) {
   const torch::NoGradGuard no_grad;
   constexpr double kLargest = 127.0;
-  const auto scale = weight.to(torch::kFloat).abs().amax(1) / kLargest;     // [out]
+  const auto scale = weight.to(torch::kFloat).abs().amax(1) / kLargest;    // [out]
   const auto divisor = scale.masked_fill(scale == 0.0, 1.0).unsqueeze(1);  // of a row of zeros
   return {(weight / divisor).round().to(torch::kChar).contiguous(), scale};
 }

@@ -33,16 +33,18 @@ bool given(const OptionalTensor& tensor) {
 void check_cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                             int64_t length, const at::Tensor& sources, const OptionalTensor& bias,
                             const OptionalTensor& key_bias) {
-  TORCH_CHECK(q.dim() == 4 && keys.dim() == 4 && values.sizes() == keys.sizes(),
-              "altup::cached_attention takes q [R, T, H, d], keys and values [N, H, capacity, d], got ",
-              q.sizes(), ", ", keys.sizes(), " and ", values.sizes());
+  TORCH_CHECK(
+      q.dim() == 4 && keys.dim() == 4 && values.sizes() == keys.sizes(),
+      "altup::cached_attention takes q [R, T, H, d], keys and values [N, H, capacity, d], got ",
+      q.sizes(), ", ", keys.sizes(), " and ", values.sizes());
   TORCH_CHECK(q.size(2) == keys.size(1) && q.size(3) == keys.size(3), "altup::cached_attention: q ",
               q.sizes(), " and keys ", keys.sizes(), " must have the same heads");
   TORCH_CHECK(length >= 1 && length <= keys.size(2), "altup::cached_attention: length ", length,
               " must be 1 to the capacity of keys ", keys.sizes());
-  TORCH_CHECK_TYPE(at::isFloatingType(q.scalar_type()) && keys.scalar_type() == values.scalar_type(),
-                   "altup::cached_attention: q must be of a floating type, keys and values of one, got ",
-                   q.scalar_type(), ", ", keys.scalar_type(), " and ", values.scalar_type());
+  TORCH_CHECK_TYPE(
+      at::isFloatingType(q.scalar_type()) && keys.scalar_type() == values.scalar_type(),
+      "altup::cached_attention: q must be of a floating type, keys and values of one, got ",
+      q.scalar_type(), ", ", keys.scalar_type(), " and ", values.scalar_type());
   TORCH_CHECK(sources.scalar_type() == at::kLong && (sources.dim() == 1 || sources.dim() == 2) &&
                   sources.size(0) == q.size(0) && (sources.dim() == 1 || sources.size(1) >= length),
               "altup::cached_attention: sources must be [R] or [R, length or more] int64, got ",
@@ -51,14 +53,14 @@ void check_cached_attention(const at::Tensor& q, const at::Tensor& keys, const a
   if (given(bias)) {
     TORCH_CHECK(bias->dim() == 4 && bias->size(0) == 1 && bias->size(1) == q.size(2) &&
                     bias->size(2) == q.size(1) && bias->size(3) == length,
-                "altup::cached_attention: bias ", bias->sizes(), " must be [1, H, T, length] with q ",
-                q.sizes(), " and length ", length);
+                "altup::cached_attention: bias ", bias->sizes(),
+                " must be [1, H, T, length] with q ", q.sizes(), " and length ", length);
   }
   if (given(key_bias)) {
-    TORCH_CHECK(key_bias->dim() == 2 && key_bias->size(0) == keys.size(0) &&
-                    key_bias->size(1) == length,
-                "altup::cached_attention: key_bias ", key_bias->sizes(),
-                " must be [N, length] with keys ", keys.sizes(), " and length ", length);
+    TORCH_CHECK(
+        key_bias->dim() == 2 && key_bias->size(0) == keys.size(0) && key_bias->size(1) == length,
+        "altup::cached_attention: key_bias ", key_bias->sizes(), " must be [N, length] with keys ",
+        keys.sizes(), " and length ", length);
   }
 }
 
@@ -137,8 +139,7 @@ at::Tensor cached_attention_cpu(const at::Tensor& q_given, const at::Tensor& key
                                      key_bias_given);
   }
   const auto q = q_given.to(at::kFloat).contiguous();
-  const auto sources =
-      sources_given.stride(-1) == 1 ? sources_given : sources_given.contiguous();
+  const auto sources = sources_given.stride(-1) == 1 ? sources_given : sources_given.contiguous();
   at::Tensor bias;
   if (given(bias_given)) {
     bias = bias_given->to(at::kFloat);
@@ -176,9 +177,7 @@ void append_composed(const at::Tensor& keys, const at::Tensor& values, const at:
                      const at::Tensor& new_values, int64_t length) {
   check_append(keys, values, new_keys, new_values, length);
   const auto place = [&](const at::Tensor& cache, const at::Tensor& added) {
-    cache.narrow(0, 0, added.size(0))
-        .narrow(2, length, added.size(1))
-        .copy_(added.transpose(1, 2));
+    cache.narrow(0, 0, added.size(0)).narrow(2, length, added.size(1)).copy_(added.transpose(1, 2));
   };
   place(keys, new_keys);
   place(values, new_values);

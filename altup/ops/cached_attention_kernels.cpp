@@ -35,8 +35,8 @@ ALTUP_INLINE void scores(const CachedAttentionArguments<Cached>& args, std::int6
     float score = lane_sum(sums[i]);
     if (args.bias != nullptr) score += args.bias[t + i];
     if (args.key_bias != nullptr) {
-      score += args.key_bias[args.sources[(t + i) * args.source_stride] * args.key_bias_stride +
-                             t + i];
+      score +=
+          args.key_bias[args.sources[(t + i) * args.source_stride] * args.key_bias_stride + t + i];
     }
     args.weights[t + i] = score;
   }

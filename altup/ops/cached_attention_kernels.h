@@ -12,9 +12,9 @@ namespace altup::internal {
 template <typename Cached>
 struct CachedAttentionArguments {
   std::int64_t length = 0;
-  std::int64_t width = 0;       ///< of a head
-  std::int64_t row_stride = 0;  ///< from a row of the cache to the next; tokens lie `width` apart
-  const float* q = nullptr;     ///< [width]
+  std::int64_t width = 0;        ///< of a head
+  std::int64_t row_stride = 0;   ///< from a row of the cache to the next; tokens lie `width` apart
+  const float* q = nullptr;      ///< [width]
   const Cached* keys = nullptr;  ///< of this head, in row 0
   const Cached* values = nullptr;
   const std::int64_t* sources = nullptr;  ///< of token 0

@@ -29,14 +29,16 @@ void check_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
               "altup::linear_few_rows takes x [..., in] and weight [out, in], got ", x.sym_sizes(),
               " and ", weight.sym_sizes());
   TORCH_SYM_CHECK(x.sym_size(-1).sym_eq(weight.sym_size(1)), "altup::linear_few_rows: x ",
-                  x.sym_sizes(), " and weight ", weight.sym_sizes(), " must agree in their last size");
+                  x.sym_sizes(), " and weight ", weight.sym_sizes(),
+                  " must agree in their last size");
   TORCH_CHECK_TYPE(at::isFloatingType(x.scalar_type()),
                    "altup::linear_few_rows: x must be of a floating type, got ", x.scalar_type());
   const bool scaled = scale.has_value() && scale->defined();
-  TORCH_CHECK_TYPE(weight.scalar_type() == at::kChar ? scaled
-                                                     : !scaled && at::isFloatingType(weight.scalar_type()),
-                   "altup::linear_few_rows: weight must be of a floating type, or int8 with a scale; got ",
-                   weight.scalar_type(), scaled ? " with a scale" : "");
+  TORCH_CHECK_TYPE(
+      weight.scalar_type() == at::kChar ? scaled
+                                        : !scaled && at::isFloatingType(weight.scalar_type()),
+      "altup::linear_few_rows: weight must be of a floating type, or int8 with a scale; got ",
+      weight.scalar_type(), scaled ? " with a scale" : "");
   if (scaled) {
     TORCH_CHECK(scale->dim() == 1, "altup::linear_few_rows: scale must be [out], got ",
                 scale->sym_sizes());

@@ -19,7 +19,8 @@ constexpr std::int64_t kBlockBytes = 16 << 10;
 
 /// Columns [column, column + kColumns) of rows [row, row + kRows). kWholeSteps: `in` is a multiple of
 /// the lanes; the sums then never leave the registers.
-template <std::int64_t kRows, std::int64_t kColumns, bool kPrefetch, bool kWholeSteps, typename Weight>
+template <std::int64_t kRows, std::int64_t kColumns, bool kPrefetch, bool kWholeSteps,
+          typename Weight>
 ALTUP_INLINE void tile(const LinearFewRowsArguments<Weight>& args, std::int64_t row,
                        std::int64_t column, std::int64_t ahead) {
   const std::int64_t in = args.in;

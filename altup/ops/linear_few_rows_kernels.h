@@ -34,8 +34,7 @@ struct LinearInt8Arguments {
 template <typename Weight>
 using LinearFewRowsKernel = void (*)(const LinearFewRowsArguments<Weight>&, std::int64_t begin,
                                      std::int64_t end);
-using LinearInt8Kernel = void (*)(const LinearInt8Arguments&, std::int64_t begin,
-                                  std::int64_t end);
+using LinearInt8Kernel = void (*)(const LinearInt8Arguments&, std::int64_t begin, std::int64_t end);
 /// x [size] in whole numbers of at most `largest` -> what they are multiples of; NaN where x is not
 /// finite.
 using RoundRow = float (*)(const float* x, std::int64_t size, float largest, std::int16_t* to);

@@ -56,7 +56,8 @@ TORCH_LIBRARY_FRAGMENT(altup, m) {
       "int length) -> ()");
   m.def("linear_few_rows(Tensor x, Tensor weight, Tensor? scale=None) -> Tensor");
   m.def(
-      "likeliest(Tensor scores, int count, int valid, bool normalise) -> (Tensor values, Tensor ids)");
+      "likeliest(Tensor scores, int count, int valid, bool normalise) -> (Tensor values, Tensor "
+      "ids)");
   m.def("gated_gelu(Tensor gate, Tensor value) -> Tensor");
   m.def("gated_gelu_backward(Tensor dy, Tensor gate, Tensor value) -> (Tensor, Tensor)");
   m.def(

@@ -110,8 +110,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
       scores = scores + bias.unsqueeze(1).unsqueeze(1);
     }
     if (options.causal) {
-      const auto visible =
-          at::ones({s.queries, s.keys}, scores.options().dtype(at::kBool)).tril();
+      const auto visible = at::ones({s.queries, s.keys}, scores.options().dtype(at::kBool)).tril();
       scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
     }
     auto weights = at::softmax(scores, -1);

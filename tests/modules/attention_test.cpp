@@ -45,9 +45,9 @@ TEST_P(AttentionPath, ComputesUnscaledMultiHeadAttention) {
       bias[0].select(1, query).select(1, key).copy_(by_distance.select(1, key - query + 4));
     }
   }
-  EXPECT_TRUE(torch::allclose(
-      self->self_attention(x, {.relative_bias = by_distance, .zero_distance = 4}),
-      by_hand(self, x, x, bias), 1e-4, 1e-5));
+  EXPECT_TRUE(
+      torch::allclose(self->self_attention(x, {.relative_bias = by_distance, .zero_distance = 4}),
+                      by_hand(self, x, x, bias), 1e-4, 1e-5));
 
   auto cross = make_attention(20);
   const auto memory = torch::randn({2, 7, 20});
@@ -64,7 +64,8 @@ TEST_P(AttentionPath, GivesFiniteResultsWhereNoKeyIsVisible) {
   auto attention = make_attention(10);
   const auto x = torch::randn({1, 4, 10});
   const auto hidden = mask_to_bias(torch::zeros({1, 4}, torch::kBool), torch::kFloat);
-  EXPECT_TRUE(torch::isfinite(attention->cross_attention(x, x, {.key_bias = hidden})).all().item<bool>());
+  EXPECT_TRUE(
+      torch::isfinite(attention->cross_attention(x, x, {.key_bias = hidden})).all().item<bool>());
 }
 
 TEST(Attention, MaskHidesWhereItIsFalse) {

@@ -121,7 +121,8 @@ TEST(LinearFewRows, Int8RoundsEachRowToTheBitsThatItsSumsLeave) {
   const auto y = linear_few_rows(most, weight, at::ones({1}));
   expect_near(y, at::full({2, 1}, -7.0 * 512 * 128, at::kDouble), 1e-6, "the largest sum");
   most[1][300] = std::numeric_limits<float>::infinity();
-  EXPECT_TRUE(linear_few_rows(most, weight, at::ones({1})).isfinite().logical_not()[1].item<bool>());
+  EXPECT_TRUE(
+      linear_few_rows(most, weight, at::ones({1})).isfinite().logical_not()[1].item<bool>());
 }
 
 TEST(LinearFewRows, RefusesWhatDoesNotFit) {
@@ -188,13 +189,12 @@ TEST(CachedAttention, IsAttentionToTheRowsThatSourcesName) {
                                   const at::Tensor& b) {
             const auto exact = by_definition(q, cache, length, sources, a, b);
             const auto what = label(width, type) + ", length " + std::to_string(length);
-            const auto out =
-                cached_attention(q, cache.keys, cache.values, length, sources, a, b);
+            const auto out = cached_attention(q, cache.keys, cache.values, length, sources, a, b);
             EXPECT_EQ(out.scalar_type(), at::kFloat);
             expect_near(out, exact, testing::tolerance_of(at::kFloat), what);
-            expect_near(reference::cached_attention(q, cache.keys, cache.values, length, sources, a,
-                                                    b),
-                        exact, testing::tolerance_of(at::kFloat), what + ", the twin");
+            expect_near(
+                reference::cached_attention(q, cache.keys, cache.values, length, sources, a, b),
+                exact, testing::tolerance_of(at::kFloat), what + ", the twin");
           };
           expect(by_token, bias, {});
           expect(by_token.select(1, 0).contiguous(), {}, key_bias);
@@ -210,8 +210,8 @@ TEST(CachedAttention, DoesNotReadBehindTheLengthAndSurvivesHiddenTokens) {
   cache.values.narrow(2, 3, 5).fill_(std::numeric_limits<float>::quiet_NaN());
   const auto sources = at::zeros({1}, at::kLong);
   const auto hidden = at::full({1, 3}, -1e9);
-  const auto out = cached_attention(at::randn({1, 1, 1, 16}), cache.keys, cache.values, 3, sources,
-                                    {}, hidden);
+  const auto out =
+      cached_attention(at::randn({1, 1, 1, 16}), cache.keys, cache.values, 3, sources, {}, hidden);
   // No visible key: the mean of all.
   expect_near(out.flatten(), cache.values[0][0].narrow(0, 0, 3).to(at::kDouble).mean(0),
               testing::tolerance_of(at::kFloat), "hidden");
@@ -224,8 +224,8 @@ TEST(CachedAttention, GivesARowTheSameNumbersInAnyCompany) {
   const auto sources = at::randint(6, {6, 40}, at::kLong);
   const auto together = cached_attention(q, cache.keys, cache.values, 33, sources);
   for (int64_t r = 0; r < 6; ++r) {
-    const auto alone = cached_attention(q.narrow(0, r, 1), cache.keys, cache.values, 33,
-                                        sources.narrow(0, r, 1));
+    const auto alone =
+        cached_attention(q.narrow(0, r, 1), cache.keys, cache.values, 33, sources.narrow(0, r, 1));
     EXPECT_TRUE(at::equal(alone[0], together[r])) << r;
   }
 }
@@ -257,8 +257,8 @@ TEST(AppendToCache, WritesBehindTheLengthInTheTypeOfTheCache) {
     auto expected = before.clone();
     expected.narrow(0, 0, 3).narrow(2, 6, 2).copy_(keys.transpose(1, 2));
     EXPECT_TRUE(at::equal(cache.keys, expected)) << type;
-    EXPECT_TRUE(at::equal(cache.values.narrow(0, 0, 3).narrow(2, 6, 2),
-                          values.transpose(1, 2).to(type)))
+    EXPECT_TRUE(
+        at::equal(cache.values.narrow(0, 0, 3).narrow(2, 6, 2), values.transpose(1, 2).to(type)))
         << type;
     EXPECT_THROW(append_to_cache(cache.keys, cache.values, keys, values, 8), c10::Error);
   }
@@ -277,13 +277,13 @@ TEST(Likeliest, IsTheHeadOfAStableSort) {
           scores[0][size / 3] = -std::numeric_limits<float>::infinity();
           for (const bool normalise : {false, true}) {
             const auto [values, ids] = likeliest(scores, count, valid, normalise);
-            const auto [exact, exact_ids] = reference::likeliest(scores.to(at::kDouble), count,
-                                                                 valid, normalise);
+            const auto [exact, exact_ids] =
+                reference::likeliest(scores.to(at::kDouble), count, valid, normalise);
             EXPECT_TRUE(at::equal(ids, exact_ids)) << size << ", " << valid << ", " << count;
             const auto finite = exact.isfinite();
             EXPECT_TRUE(at::equal(finite, values.isfinite()));
-            expect_near(values.where(finite, 0), exact.where(finite, 0), testing::tolerance_of(at::kFloat),
-                        "values of " + std::to_string(size));
+            expect_near(values.where(finite, 0), exact.where(finite, 0),
+                        testing::tolerance_of(at::kFloat), "values of " + std::to_string(size));
           }
         }
       }
