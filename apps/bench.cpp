@@ -68,8 +68,9 @@ int generate(const Options& options, const Command& command) {
   auto config = options.generation;
   config.repeats = options.steps;
   config.valid_vocab = loaded.tokenizer->vocab_size();
-  config.precision = decoding_precision(options.precision, loaded.config);
+  config.precision = set_decoding_precision(options.precision, loaded);
   const auto result = bench_generate(loaded.model, config);
+  const bool int8 = options.precision == "int8";
   const auto tokens = static_cast<double>(result.tokens);
   nlohmann::json figures = {{"tokens_per_second", tokens / result.cached.median},
                             {"seconds", result.cached.median},
@@ -79,7 +80,7 @@ int generate(const Options& options, const Command& command) {
                             {"beams", config.beams},
                             {"input_length", config.input_length},
                             {"max_new_tokens", config.new_tokens},
-                            {"precision", enum_name(config.precision)}};
+                            {"precision", int8 ? "int8" : enum_name(config.precision)}};
   if (result.uncached.median > 0) {
     figures["uncached_tokens_per_second"] = tokens / result.uncached.median;
     figures["ratio"] = result.uncached.median / result.cached.median;
@@ -132,7 +133,7 @@ void add_bench(CLI::App& app, Command& command) {
   add_count("--max-new-tokens", generation.new_tokens, "Tokens of an output");
   generate_command->add_flag("!--no-uncached", generation.uncached,
                              "Leave out the reference, decoding without the cache");
-  add_precision_option(*generate_command, options->precision);
+  add_precision_option(*generate_command, options->precision, /*int8=*/true);
   add_steps(generate_command);
   generate_command->callback([options, &command] {
     command.action = [options, &command] { return generate(*options, command); };

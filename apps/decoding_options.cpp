@@ -66,15 +66,21 @@ void add_repetition_options(CLI::App& command, GenerationConfig& decoding) {
       ->check(whole_number(0));
 }
 
-void add_precision_option(CLI::App& command, std::string& precision) {
+void add_precision_option(CLI::App& command, std::string& precision, bool int8) {
   command.add_option("--precision", precision, "Default: the checkpoint's train.precision")
-      ->type_name(enum_words<Precision>("|", ""));
+      ->type_name(enum_words<Precision>("|", "") + (int8 ? "|int8" : ""));
 }
 
 Precision decoding_precision(const std::string& precision, const RunConfig& checkpoint) {
   Precision wanted = checkpoint.train.precision;
   if (!precision.empty()) assign_field("--precision", Field{"precision", ""}, precision, wanted);
   return resolve_precision(wanted, default_device());
+}
+
+Precision set_decoding_precision(const std::string& precision, LoadedModel& loaded) {
+  if (precision != "int8") return decoding_precision(precision, loaded.config);
+  loaded.model->quantise();
+  return Precision::kFp32;
 }
 
 }  // namespace altup

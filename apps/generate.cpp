@@ -98,7 +98,7 @@ int generate(const Options& options, const Command& command) {
   TextInputReader inputs(options.input, options.json_lines);
   auto loaded = load_model(options.checkpoint, default_device());
   auto config = options.config;
-  config.precision = decoding_precision(options.precision, loaded.config);
+  config.precision = set_decoding_precision(options.precision, loaded);
   config.decoding.seed =
       static_cast<uint64_t>(command.seed >= 0 ? command.seed : loaded.config.train.seed);
   std::ostream& out = text_output(command);
@@ -157,7 +157,7 @@ void add_generate(CLI::App& app, Command& command) {
                   "Longest input, tokens; longer ones are cut")
       ->capture_default_str()
       ->check(whole_number(2, 1 << 20));
-  add_precision_option(*sub, options->precision);
+  add_precision_option(*sub, options->precision, /*int8=*/true);
   sub->callback([options, &command] {
     command.action = [options, &command] { return generate(*options, command); };
   });

@@ -11,6 +11,8 @@
 #include <malloc.h>
 #endif
 
+#include "altup/util/processor.h"
+
 namespace altup {
 
 void set_up_process(int64_t threads) {
@@ -32,23 +34,10 @@ at::Device default_device() {
   return at::hasCUDA() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
 }
 
-namespace {
-
-// Every processor with AMX has AVX-512 bf16 too. Elsewhere bf16 is emulated, and slower than fp32.
-bool has_bf16_instructions() {
-#if defined(__x86_64__) && defined(__GNUC__)
-  return __builtin_cpu_supports("avx512bf16") != 0;
-#else
-  return false;
-#endif
-}
-
-}  // namespace
-
 Precision resolve_precision(Precision precision, const at::Device& device) {
   if (precision != Precision::kAuto) return precision;
   if (device.is_cuda()) return Precision::kBf16;
-  return has_bf16_instructions() ? Precision::kBf16 : Precision::kFp32;
+  return multiplies_bf16() ? Precision::kBf16 : Precision::kFp32;
 }
 
 AutocastGuard::AutocastGuard(Precision precision, const at::Device& device)

@@ -80,9 +80,9 @@ Generation generate(T5& model, const torch::Tensor& input_ids, const torch::Tens
   TORCH_CHECK(static_cast<int64_t>(numbers.size()) == inputs, inputs, " inputs have ",
               numbers.size(), " numbers");
 
-  torch::NoGradGuard no_grad;
+  const c10::InferenceMode inference;
   EvaluationMode evaluation(*model);
-  DecodingSteps steps(model, input_ids, input_mask);
+  DecodingSteps steps(model, input_ids, input_mask, config.max_new_tokens);
   auto result = config.beams > 1 ? generate_beams(steps, config, valid_vocab, inputs)
                                  : generate_rows(steps, config, valid_vocab, numbers, watch);
   for (const auto& output : result.outputs) {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "altup/models/generation_steps.h"
+#include "altup/ops/ops.h"
 
 namespace altup {
 namespace {
@@ -68,7 +69,7 @@ void advance(Search& search, const std::vector<Candidate>& candidates, int64_t l
       if (static_cast<int64_t>(next.size()) == config.beams) continue;
       next.push_back({parent.ids, candidate.score, candidate.beam});
       next.back().ids.push_back(candidate.id);
-    } else if (!search.done && static_cast<int64_t>(rank) < config.beams) {
+    } else if (static_cast<int64_t>(rank) < config.beams) {
       Hypothesis hypothesis{.ids = {parent.ids.begin() + 1, parent.ids.end()},
                             .finished = at_eos,
                             .score = candidate.score / length_divisor(length, config)};
@@ -77,72 +78,72 @@ void advance(Search& search, const std::vector<Candidate>& candidates, int64_t l
     }
   }
   search.beams = std::move(next);
-  search.done = search.done || length == config.max_new_tokens || is_done(search, length, config);
+  search.done = length == config.max_new_tokens || is_done(search, length, config);
 }
 
-// All beams of all searches, one below the other.
-struct Rows {
-  torch::Tensor last;    // [R] int64
-  torch::Tensor ids;     // [R, t] int64
-  torch::Tensor scores;  // [R, 1] fp32
-};
-
-Rows to_rows(const std::vector<Search>& searches, const torch::TensorOptions& options) {
+// The outputs so far of all beams of all searches, one below the other, from id `first` on. [R, t]
+torch::Tensor ids_of(const std::vector<Search>& searches, size_t first,
+                     const torch::TensorOptions& options) {
   std::vector<int64_t> ids;
-  std::vector<float> scores;
+  int64_t rows = 0;
   for (const auto& search : searches) {
     for (const auto& beam : search.beams) {
-      ids.insert(ids.end(), beam.ids.begin(), beam.ids.end());
-      scores.push_back(beam.score);
+      ids.insert(ids.end(), beam.ids.begin() + static_cast<int64_t>(first), beam.ids.end());
+      ++rows;
     }
   }
-  const auto rows = static_cast<int64_t>(scores.size());
-  Rows result;
-  result.ids = torch::tensor(ids, torch::kInt64).view({rows, -1}).to(options);
-  result.last = result.ids.select(1, result.ids.size(1) - 1);
-  result.scores = torch::tensor(scores, torch::kFloat).unsqueeze(1).to(options.device());
-  return result;
+  return torch::tensor(ids, torch::kInt64).view({rows, -1}).to(options);
 }
 
-// The 2·beams likeliest continuations of each search. scores [R, V] fp32: of whole outputs.
-std::vector<std::vector<Candidate>> best_candidates(const torch::Tensor& scores, size_t searches,
-                                                    int64_t count) {
-  const int64_t vocabulary = scores.size(1);
-  const auto top = scores.view({static_cast<int64_t>(searches), -1}).topk(count);
-  const auto values = std::get<0>(top).cpu();
+// The `count` likeliest continuations of each search, of the likeliest ones of each of its beams.
+// logits [R, V] fp32.
+std::vector<std::vector<Candidate>> best_candidates(const torch::Tensor& logits,
+                                                    const std::vector<Search>& searches,
+                                                    const GenerationConfig& config, int64_t count,
+                                                    int64_t valid_vocab,
+                                                    const torch::TensorOptions& options) {
+  auto scores = logits;
+  if (changes_scores(config)) {
+    scores = logits.log_softmax(-1);
+    process_scores(scores, ids_of(searches, 0, options), config);
+  }
+  const auto top = likeliest(scores, count, valid_vocab, /*normalise=*/!changes_scores(config));
+  const auto values = std::get<0>(top).cpu();  // [R, count]
   const auto places = std::get<1>(top).cpu();
   const auto value = values.accessor<float, 2>();
-  const auto place = places.accessor<int64_t, 2>();
-  std::vector<std::vector<Candidate>> candidates(searches);
-  for (size_t s = 0; s < searches; ++s) {
-    const auto row = static_cast<int64_t>(s);
-    for (int64_t i = 0; i < count; ++i) {
-      candidates[s].push_back(
-          {value[row][i], place[row][i] / vocabulary, place[row][i] % vocabulary});
+  const auto id = places.accessor<int64_t, 2>();
+  std::vector<std::vector<Candidate>> candidates;
+  int64_t row = 0;
+  for (const auto& search : searches) {
+    std::vector<Candidate> all;
+    for (size_t beam = 0; beam < search.beams.size(); ++beam, ++row) {
+      for (int64_t i = 0; i < count; ++i) {
+        all.push_back(
+            {search.beams[beam].score + value[row][i], static_cast<int64_t>(beam), id[row][i]});
+      }
     }
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+    all.resize(static_cast<size_t>(count));
+    candidates.push_back(std::move(all));
   }
   return candidates;
 }
 
-// Lets the caches follow the beams; where enough searches are done, those leave.
+// Lets the caches follow the beams; searches that are done leave.
 void follow(DecodingSteps& steps, std::vector<Search>& searches, int64_t beams_before) {
   const auto all = static_cast<int64_t>(searches.size());
-  const auto is_done = [](const Search& search) { return search.done; };
-  const bool drop =
-      worth_dropping(all - std::count_if(searches.begin(), searches.end(), is_done), all);
   std::vector<int64_t> rows;
-  std::vector<int64_t> kept;
   for (int64_t s = 0; s < all; ++s) {
     const auto& search = searches[static_cast<size_t>(s)];
-    if (drop && search.done) continue;
-    kept.push_back(s);
+    if (search.done) continue;
     for (const auto& beam : search.beams) rows.push_back(s * beams_before + beam.parent);
   }
+  if (rows.empty()) return searches.clear();
   std::vector<int64_t> same(static_cast<size_t>(all * beams_before));
   std::iota(same.begin(), same.end(), 0);
   if (rows != same) steps.select_rows(rows);
-  if (!drop) return;
-  steps.select_inputs(kept);
+  const auto is_done = [](const Search& search) { return search.done; };
   searches.erase(std::remove_if(searches.begin(), searches.end(), is_done), searches.end());
 }
 
@@ -152,29 +153,23 @@ Generation generate_beams(DecodingSteps& steps, const GenerationConfig& config, 
                           int64_t inputs) {
   Generation result;
   result.outputs.resize(static_cast<size_t>(inputs));
+  const auto options = steps.ids_options();
   std::vector<Search> searches;
   for (int64_t i = 0; i < inputs; ++i) {
     searches.push_back({.input = i, .beams = {Beam{.ids = {kGenerationPad}}}});
   }
   for (int64_t length = 1; !searches.empty(); ++length) {
     const auto beams_before = static_cast<int64_t>(searches.front().beams.size());
-    const auto rows = to_rows(searches, steps.ids_options());
-    auto scores = steps.next(rows.last).log_softmax(-1);  // [R, vocab_size]
-    process_scores(scores, rows.ids, config, valid_vocab);
-    scores.add_(rows.scores);
-    const auto candidates = best_candidates(scores, searches.size(), 2 * config.beams);
-    bool any_left = false;
+    const auto last = ids_of(searches, static_cast<size_t>(length - 1), options).squeeze(1);  // [R]
+    const auto candidates =
+        best_candidates(steps.next(last), searches, config, 2 * config.beams, valid_vocab, options);
     for (size_t s = 0; s < searches.size(); ++s) {
       auto& search = searches[s];
-      const bool was_done = search.done;
       advance(search, candidates[s], length, config);
-      if (search.done && !was_done) {
-        search.finished.resize(static_cast<size_t>(config.n_best));
-        result.outputs[static_cast<size_t>(search.input)] = std::move(search.finished);
-      }
-      any_left = any_left || !search.done;
+      if (!search.done) continue;
+      search.finished.resize(static_cast<size_t>(config.n_best));
+      result.outputs[static_cast<size_t>(search.input)] = std::move(search.finished);
     }
-    if (!any_left) break;
     follow(steps, searches, beams_before);
   }
   return result;

@@ -4,6 +4,7 @@
 
 #include "altup/models/generation_scores.h"
 #include "altup/models/generation_steps.h"
+#include "altup/ops/ops.h"
 #include "altup/util/random.h"
 
 namespace altup {
@@ -23,8 +24,12 @@ torch::Tensor uniform_numbers(const GenerationConfig& config, const std::vector<
 
 // scores [rows, vocab_size], ids [rows, t] -> [rows]
 torch::Tensor choose(torch::Tensor& scores, const torch::Tensor& ids,
-                     const GenerationConfig& config, const std::vector<int64_t>& examples) {
-  if (!config.sample) return scores.argmax(-1);
+                     const GenerationConfig& config, int64_t valid_vocab,
+                     const std::vector<int64_t>& examples) {
+  if (!config.sample) {
+    return std::get<1>(likeliest(scores, 1, valid_vocab, /*normalise=*/false)).squeeze(1);
+  }
+  scores = scores.narrow(1, 0, valid_vocab);
   if (config.temperature != 1.0) {
     // The highest becomes 0, so that no quotient overflows upwards.
     scores.sub_(scores.amax(-1, /*keepdim=*/true)).div_(config.temperature);
@@ -51,16 +56,16 @@ Generation generate_rows(DecodingSteps& steps, const GenerationConfig& config, i
   const int64_t look_every = device.is_cpu() ? 1 : 8;  // a look waits for the device
   Generation result;
   result.outputs.resize(examples.size());
-  auto ids = torch::full({static_cast<int64_t>(examples.size()), 1}, kGenerationPad,
-                         steps.ids_options());                         // [rows, 1 + steps]
+  auto ids = torch::full({static_cast<int64_t>(examples.size()), 1 + config.max_new_tokens},
+                         kGenerationPad, steps.ids_options());         // [rows, 1 + limit]
   auto unfinished = torch::ones_like(ids.select(1, 0), torch::kBool);  // [rows]
   std::vector<int64_t> rows(examples.size());                          // the input of each row
   std::iota(rows.begin(), rows.end(), 0);
   std::vector<int64_t> numbers = examples;  // of each row
 
   // Takes out the rows that have finished, or all.
-  const auto take_out = [&](bool all) {
-    const auto left = ids.cpu();
+  const auto take_out = [&](bool all, int64_t length) {
+    const auto left = ids.narrow(1, 0, 1 + length).cpu();
     const auto still = unfinished.cpu();
     std::vector<int64_t> kept;
     for (size_t r = 0; r < rows.size(); ++r) {
@@ -76,7 +81,6 @@ Generation generate_rows(DecodingSteps& steps, const GenerationConfig& config, i
   };
   const auto keep = [&](const std::vector<int64_t>& kept) {
     steps.select_rows(kept);
-    steps.select_inputs(kept);
     const auto index = torch::tensor(kept, steps.ids_options());
     ids = ids.index_select(0, index);
     unfinished = unfinished.index_select(0, index);
@@ -88,20 +92,23 @@ Generation generate_rows(DecodingSteps& steps, const GenerationConfig& config, i
     numbers.resize(kept.size());
   };
 
-  for (int64_t step = 0; step < config.max_new_tokens; ++step) {
-    auto scores = steps.next(ids.select(1, step));  // [rows, vocab_size]
-    process_scores(scores, ids, config, valid_vocab);
-    const auto chosen = choose(scores, ids, config, numbers);  // [rows]
-    ids = torch::cat({ids, chosen.where(unfinished, kGenerationPad).unsqueeze(1)}, 1);
+  int64_t length = 0;  // ids chosen
+  while (length < config.max_new_tokens) {
+    auto scores = steps.next(ids.select(1, length));  // [rows, vocab_size]
+    const auto before = ids.narrow(1, 0, 1 + length);
+    process_scores(scores, before, config);
+    const auto chosen = choose(scores, before, config, valid_vocab, numbers);  // [rows]
+    ids.select(1, ++length)
+        .copy_(config.stop_at_eos ? chosen.where(unfinished, kGenerationPad) : chosen);
     if (watch) watch(chosen.item<int64_t>());
     if (!config.stop_at_eos) continue;
-    unfinished = unfinished.logical_and(chosen != kGenerationEos);
-    if ((step + 1) % look_every != 0) continue;
+    unfinished.logical_and_(chosen != kGenerationEos);
+    if (length % look_every != 0) continue;
     const auto left = unfinished.sum().item<int64_t>();
     if (left == 0) break;
-    if (worth_dropping(left, ids.size(0))) keep(take_out(/*all=*/false));
+    if (left < ids.size(0)) keep(take_out(/*all=*/false, length));
   }
-  take_out(/*all=*/true);
+  take_out(/*all=*/true, length);
   return result;
 }
 

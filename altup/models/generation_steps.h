@@ -10,16 +10,15 @@ namespace altup {
 
 class DecodingSteps {
  public:
-  /// Encodes the inputs, [B, S] with a mask [B, S] or undefined.
-  DecodingSteps(T5& model, const torch::Tensor& input_ids, const torch::Tensor& input_mask);
+  /// Encodes the inputs, [B, S] with a mask [B, S] or undefined. At most max_new_tokens steps follow.
+  DecodingSteps(T5& model, const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                int64_t max_new_tokens);
 
   /// The last id of each row, [R] int64 -> logits of the next one, [R, vocab_size] fp32. At first
   /// there is a row an input.
   torch::Tensor next(const torch::Tensor& ids);
-  /// Row i becomes what row rows[i] was. Inputs keep their number of rows, or all get another one.
+  /// Row i becomes what row rows[i] was; rows may be left out or occur often.
   void select_rows(const std::vector<int64_t>& rows);
-  /// Drops all but these inputs; their rows are selected as well, and in the same order.
-  void select_inputs(const std::vector<int64_t>& inputs);
 
   torch::TensorOptions ids_options() const;  ///< int64, on the model's device
 
@@ -30,13 +29,12 @@ class DecodingSteps {
   KvCache cache_;
 };
 
-/// What the config asks of the scores [R, vocab_size], whichever way is taken: no id from valid_vocab
-/// on, and no repetitions. ids [R, t]: the outputs so far, with the leading pad.
-void process_scores(torch::Tensor& scores, const torch::Tensor& ids, const GenerationConfig& config,
-                    int64_t valid_vocab);
-
-/// True where so many of the rows have finished that copying the rest of the caches pays.
-bool worth_dropping(int64_t unfinished, int64_t all);
+/// Whether the config asks anything of the scores before an id is chosen.
+bool changes_scores(const GenerationConfig& config);
+/// That, on scores [R, vocab_size], whichever way is taken. ids [R, t]: the outputs so far, with the
+/// leading pad.
+void process_scores(torch::Tensor& scores, const torch::Tensor& ids,
+                    const GenerationConfig& config);
 
 /// The two ways of decoding. Arguments as generate()'s, checked and completed.
 Generation generate_rows(DecodingSteps& steps, const GenerationConfig& config, int64_t valid_vocab,

@@ -42,7 +42,7 @@ double bias_deviation(const T5Config& config) {
 torch::Tensor newest_bias(RelativeBias& relative_bias, KvCache& cache) {
   const int64_t needed = cache.length() + 1;
   if (!cache.newest_bias.defined() || cache.newest_bias.size(3) < needed) {
-    const int64_t capacity = std::max<int64_t>(2 * needed, 16);
+    const int64_t capacity = std::max<int64_t>({2 * needed, cache.expected_length, 16});
     cache.newest_bias = relative_bias(1, capacity, capacity - 1).contiguous();
   }
   return cache.newest_bias.narrow(3, cache.newest_bias.size(3) - needed, needed);
@@ -172,7 +172,10 @@ torch::Tensor DecoderImpl::cached_forward(const torch::Tensor& embedded,
                                           const torch::Tensor& memory_mask, KvCache& cache) {
   const int64_t length = embedded.size(1);
   const int64_t past = cache.length();
-  cache.layers.resize(static_cast<size_t>(config_.num_decoder_layers));
+  if (past == 0) {
+    cache.layers.resize(static_cast<size_t>(config_.num_decoder_layers));
+    for (auto& layer : cache.layers) layer.self.expected_length = cache.expected_length;
+  }
   torch::Tensor self_bias;  // [1, H, T, past + T]
   if (length == 1) {        // a single new token sees all that came before it
     self_bias = newest_bias(relative_bias, cache);

@@ -66,7 +66,7 @@ const torch::Tensor& T5Impl::head_weight() const {
 }
 
 torch::Tensor T5Impl::logits(const torch::Tensor& decoded) {
-  return altup::linear(head_input(decoded), head_weight());
+  return project(head_input(decoded), head_weight(), int8_head_);
 }
 
 LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
@@ -81,6 +81,13 @@ LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Ten
 torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                               const torch::Tensor& decoder_input_ids) {
   return logits(decode(decoder_input_ids, encode(input_ids, input_mask), input_mask));
+}
+
+void T5Impl::quantise() {
+  for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* linear = module->as<LinearImpl>()) linear->quantise();
+  }
+  int8_head_ = altup::quantise(head_weight());
 }
 
 void T5Impl::set_activation_checkpointing(bool enabled) {

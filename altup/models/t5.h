@@ -42,6 +42,8 @@ class T5Impl : public torch::nn::Module {
                           const torch::Tensor& weights, const CrossEntropyOptions& options);
 
   const T5Config& config() const { return config_; }
+  /// From now on products without gradients use int8 copies of the weights, made now. CPU only.
+  void quantise();
   /// Recompute every layer in the backward pass.
   void set_activation_checkpointing(bool enabled);
 
@@ -55,6 +57,7 @@ class T5Impl : public torch::nn::Module {
   const torch::Tensor& head_weight() const;
 
   T5Config config_;
+  Int8Weight int8_head_;
 };
 TORCH_MODULE(T5);
 

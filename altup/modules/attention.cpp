@@ -1,58 +1,75 @@
 #include "altup/modules/attention.h"
 
+#include <ATen/autocast_mode.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include "altup/modules/initialisation.h"
 
 namespace altup {
 namespace {
 
-// A buffer like `old` for `rows` rows and `capacity` tokens. [rows, H, capacity, d_kv]
-torch::Tensor new_buffer(const torch::Tensor& old, int64_t rows, int64_t capacity) {
-  return torch::empty({rows, old.size(1), capacity, old.size(3)}, old.options());
-}
+constexpr int64_t kFirstCapacity = 16;
+constexpr int64_t kLargestFirstCapacity = 512;
 
 int64_t bytes_of(const torch::Tensor& tensor) {
   return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
 }
 
-}  // namespace
-
-void AttentionCache::append(const torch::Tensor& new_keys, const torch::Tensor& new_values) {
-  const int64_t needed = length + new_keys.size(2);
-  const int64_t capacity = keys.defined() ? keys.size(2) : 0;
-  if (needed > capacity) {  // doubling keeps appending linear in the number of tokens
-    const int64_t grown = std::max(needed, std::max<int64_t>(2 * capacity, 16));
-    for (auto [buffer, added] : {std::pair(&keys, &new_keys), std::pair(&values, &new_values)}) {
-      auto larger = new_buffer(*added, added->size(0), grown);
-      if (length > 0) larger.narrow(2, 0, length).copy_(buffer->narrow(2, 0, length));
-      *buffer = larger;
-    }
-  }
-  keys.narrow(2, length, new_keys.size(2)).copy_(new_keys);
-  values.narrow(2, length, new_values.size(2)).copy_(new_values);
-  length = needed;
+// Every row's own number. [rows, 1] int64
+torch::Tensor row_numbers(int64_t rows, const torch::Device& device) {
+  return torch::arange(rows, torch::TensorOptions().dtype(torch::kInt64).device(device))
+      .unsqueeze(1);
 }
 
-void AttentionCache::select_rows(const torch::Tensor& rows) {
-  for (auto* buffer : {&keys, &values}) {
-    auto selected = new_buffer(*buffer, rows.size(0), buffer->size(2));
-    auto set = selected.narrow(2, 0, length);  // what was not written need not be copied
-    torch::index_select_out(set, buffer->narrow(2, 0, length), 0, rows);
-    *buffer = selected;
+}  // namespace
+
+void AttentionCache::make_room(const torch::Tensor& new_keys, torch::ScalarType type) {
+  const int64_t rows = new_keys.size(0);
+  const int64_t needed = length + new_keys.size(1);
+  const int64_t old_rows = keys.defined() ? keys.size(0) : 0;
+  int64_t capacity = keys.defined() ? keys.size(2) : 0;
+  if (needed > capacity) {  // doubling keeps appending linear in the number of tokens
+    const int64_t first =
+        expected_length > 0 ? std::min(expected_length, kLargestFirstCapacity) : kFirstCapacity;
+    capacity = std::max({needed, 2 * capacity, first});
+  } else if (rows <= old_rows) {
+    return;
   }
+  const auto options = keys.defined() ? keys.options() : new_keys.options().dtype(type);
+  for (auto* buffer : {&keys, &values}) {
+    auto larger = torch::empty(
+        {std::max(rows, old_rows), new_keys.size(2), capacity, new_keys.size(3)}, options);
+    if (length > 0) {
+      larger.narrow(0, 0, old_rows).narrow(2, 0, length).copy_(buffer->narrow(2, 0, length));
+    }
+    *buffer = larger;
+  }
+  const auto own = row_numbers(rows, keys.device()).expand({rows, capacity}).contiguous();
+  if (length > 0) own.narrow(1, 0, length).copy_(sources.narrow(1, 0, length));
+  sources = own;
+}
+
+void AttentionCache::append(const torch::Tensor& new_keys, const torch::Tensor& new_values,
+                            torch::ScalarType type) {
+  make_room(new_keys, type);
+  append_to_cache(keys, values, new_keys, new_values, length);
+  length += new_keys.size(1);
 }
 
 void KvCache::select_rows(const torch::Tensor& rows) {
-  for (auto& layer : layers) layer.self.select_rows(rows);
-}
-
-void KvCache::select_inputs(const torch::Tensor& inputs) {
-  for (auto& layer : layers) layer.cross.select_rows(inputs);
-  if (memory_bias.defined()) memory_bias = memory_bias.index_select(0, inputs);
+  const auto& self = layers.front().self;
+  const auto sources = self.sources.index_select(0, rows);  // [R, capacity]
+  // Tokens to come are each row's own.
+  sources.narrow(1, self.length, sources.size(1) - self.length)
+      .copy_(row_numbers(rows.size(0), rows.device()));
+  const auto inputs = layers.front().cross.sources.index_select(0, rows);  // [R]
+  for (auto& layer : layers) {
+    layer.self.sources = sources;
+    layer.cross.sources = inputs;
+  }
 }
 
 int64_t KvCache::bytes() const {
@@ -115,12 +132,18 @@ torch::Tensor AttentionImpl::attend(const torch::Tensor& x, const torch::Tensor&
   return o(attention(by_head(q(x)), by_head(k(memory)), by_head(v(memory)), options).flatten(2));
 }
 
+torch::ScalarType AttentionImpl::cached_type() const {
+  const auto device = k->weight.device().type();
+  if (at::autocast::is_autocast_enabled(device)) return at::autocast::get_autocast_dtype(device);
+  return k->is_quantised() ? torch::kBFloat16 : k->weight.scalar_type();
+}
+
 torch::Tensor AttentionImpl::cached_self_attention(const torch::Tensor& x,
                                                    const torch::Tensor& bias,
                                                    AttentionCache& cache) {
-  const auto queries = by_head(q(x));  // [B, T, H, d_kv]
-  cache.append(by_head(k(x)).transpose(1, 2), by_head(v(x)).transpose(1, 2));
-  return attend_cached(queries, cache, bias);
+  const auto queries = by_head(q(x));  // [R, T, H, d_kv]
+  cache.append(by_head(k(x)), by_head(v(x)), cached_type());
+  return o(cached_attention(queries, cache.keys, cache.values, cache.length, cache.sources, bias));
 }
 
 torch::Tensor AttentionImpl::cached_cross_attention(const torch::Tensor& x,
@@ -128,25 +151,19 @@ torch::Tensor AttentionImpl::cached_cross_attention(const torch::Tensor& x,
                                                     const torch::Tensor& key_bias,
                                                     AttentionCache& cache) {
   if (cache.length == 0) {
-    cache.keys = by_head(k(memory)).transpose(1, 2).contiguous();
-    cache.values = by_head(v(memory)).transpose(1, 2).contiguous();
+    const auto keep = [&](Linear& projection) {
+      const auto made = by_head(projection(memory)).transpose(1, 2);
+      return made.to(cached_type()).contiguous();  // [B, H, S, d_kv]
+    };
+    cache.keys = keep(k);
+    cache.values = keep(v);
     cache.length = memory.size(1);
+    cache.sources = row_numbers(memory.size(0), x.device())
+                        .expand({-1, x.size(0) / memory.size(0)})
+                        .flatten();  // [B·n]
   }
-  // To cross-attention, which knows no order, the beams of an input are further queries.
-  const auto folded = x.reshape({cache.keys.size(0), -1, x.size(2)});  // [B, n·T, d]
-  const auto bias = key_bias.defined() ? key_bias.unsqueeze(1).unsqueeze(1) : key_bias;
-  return attend_cached(by_head(q(folded)), cache, bias).view(x.sizes());
-}
-
-// Few queries and many keys: ATen's own fused attention, on the cache as it lies.
-torch::Tensor AttentionImpl::attend_cached(const torch::Tensor& queries,
-                                           const AttentionCache& cache, const torch::Tensor& bias) {
-  std::optional<torch::Tensor> mask;
-  if (bias.defined()) mask = bias.to(queries.scalar_type());
-  const auto context = torch::scaled_dot_product_attention(
-      queries.transpose(1, 2), cache.current_keys(), cache.current_values(), mask,
-      /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);  // [B, H, T, d_kv]
-  return o(context.transpose(1, 2).flatten(2));
+  return o(cached_attention(by_head(q(x)), cache.keys, cache.values, cache.length, cache.sources,
+                            {}, key_bias));
 }
 
 }  // namespace altup

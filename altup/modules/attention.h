@@ -20,20 +20,27 @@ struct AttentionConfig {
   double dropout = 0.0;  ///< on the attention weights
 };
 
-/// Keys and values of the tokens seen so far, in one growing buffer: [B, H, capacity, d_kv], of
-/// which `length` are set.
+/// Keys and values of the tokens seen so far, of which `length` are set, and where to find a row's.
+/// When rows change places their indices do; keys and values stay where they are.
 struct AttentionCache {
-  torch::Tensor keys;
+  torch::Tensor keys;  ///< [N, H, capacity, d_kv]
   torch::Tensor values;
+  /// Which of the N each of the R rows reads: [R, capacity] int64, of its tokens one by one, or [R].
+  torch::Tensor sources;
   int64_t length = 0;
+  int64_t expected_length = 0;  ///< room for as many is made at once, if not too many; 0: unknown
 
-  void append(const torch::Tensor& new_keys, const torch::Tensor& new_values);
-  /// Row i becomes what row rows[i] was. rows [N] int64; a row may be left out or occur often.
-  void select_rows(const torch::Tensor& rows);
-  torch::Tensor current_keys() const { return keys.narrow(2, 0, length); }  // [B, H, length, d_kv]
+  /// Adds tokens [R, T, H, d_kv] of rows 0 … R − 1, which from then on are theirs. `type`: what an
+  /// empty cache keeps them in.
+  void append(const torch::Tensor& new_keys, const torch::Tensor& new_values,
+              torch::ScalarType type = torch::kFloat);
+  torch::Tensor current_keys() const { return keys.narrow(2, 0, length); }  // [N, H, length, d_kv]
   torch::Tensor current_values() const {
     return values.narrow(2, 0, length);
-  }  // [B, H, length, d_kv]
+  }  // [N, H, length, d_kv]
+
+ private:
+  void make_room(const torch::Tensor& new_keys, torch::ScalarType type);
 };
 
 /// Caches of one decoder layer.
@@ -43,20 +50,20 @@ struct LayerCache {
 };
 
 /// What a decoder keeps from one token to the next. Keys and values have the width heads · d_kv:
-/// their size does not depend on the number of AltUp blocks. The rows of self-attention are B·n
-/// where the inputs are B: n beams share the cross-attention of their input.
+/// their size does not depend on the number of AltUp blocks. At first there is a row an input;
+/// select_rows() then says which rows there are. All read the cross-attention of their input.
 struct KvCache {
   std::vector<LayerCache> layers;
   torch::Tensor memory_bias;  ///< [B, S], or undefined where every token is visible
   /// Bias of a query on the keys up to its own: the last t columns are that of query t − 1.
-  torch::Tensor newest_bias;  ///< [1, H, 1, capacity]
+  torch::Tensor newest_bias;    ///< [1, H, 1, capacity]
+  int64_t expected_length = 0;  ///< tokens that will be decoded, see AttentionCache
 
   /// Tokens decoded so far.
   int64_t length() const { return layers.empty() ? 0 : layers.front().self.length; }
-  /// Rows of the self-attention by index [N] int64, as beams move and end.
+  /// Row i becomes what row rows[i] was. rows [R] int64; a row may be left out or occur often. Only
+  /// indices move, also when all rows of an input go.
   void select_rows(const torch::Tensor& rows);
-  /// Inputs by index [N] int64, of whose rows select_rows keeps none.
-  void select_inputs(const torch::Tensor& inputs);
   int64_t bytes() const;  ///< of the keys and values
 };
 
@@ -84,7 +91,7 @@ class AttentionImpl : public torch::nn::Module {
                                       AttentionCache& cache);
   /// x [B·n, T, d_model] attends to memory [B, S, memory_width], n rows in turn to the same one.
   /// key_bias [B, S] or undefined. Keys and values are computed at the first call only; later ones
-  /// may leave `memory` undefined.
+  /// may leave `memory` undefined, and their rows read what the cache's sources say.
   torch::Tensor cached_cross_attention(const torch::Tensor& x, const torch::Tensor& memory,
                                        const torch::Tensor& key_bias, AttentionCache& cache);
 
@@ -92,10 +99,10 @@ class AttentionImpl : public torch::nn::Module {
 
  private:
   torch::Tensor by_head(const torch::Tensor& projected) const;  // [B, T, H·d_kv] -> [B, T, H, d_kv]
+  /// Of keys and values in a cache: that which products are lowered to.
+  torch::ScalarType cached_type() const;
   torch::Tensor attend(const torch::Tensor& x, const torch::Tensor& memory,
                        AttentionOptions options);
-  torch::Tensor attend_cached(const torch::Tensor& queries, const AttentionCache& cache,
-                              const torch::Tensor& bias);
 
   AttentionConfig config_;
 };

@@ -5,9 +5,23 @@
 
 #include <torch/torch.h>
 
-#include "altup/ops/ops.h"
-
 namespace altup {
+
+/// A weight [out, in] as whole numbers of 8 bits times one factor an output.
+struct Int8Weight {
+  torch::Tensor values;  ///< [out, in] int8, or undefined
+  torch::Tensor scale;   ///< [out] fp32
+};
+
+/// Rounds to the nearest multiple of the row's largest magnitude / 127.
+Int8Weight quantise(const torch::Tensor& weight);
+
+/// y = x W^T. x [..., in], weight [out, in] -> [..., out]. Without gradients and on CPU: with `int8`
+/// in the place of `weight` where it is given; a step of decoding, up to 64 rows, by
+/// altup::linear_few_rows; and more rows not lowered by autocast where the processor would emulate
+/// bf16. In all three cases the result is fp32 also under autocast.
+torch::Tensor project(const torch::Tensor& x, const torch::Tensor& weight,
+                      const Int8Weight& int8 = {});
 
 class LinearImpl : public torch::nn::Module {
  public:
@@ -15,9 +29,16 @@ class LinearImpl : public torch::nn::Module {
     weight = register_parameter("weight", torch::empty({out, in}));
   }
   /// [..., in] -> [..., out]
-  torch::Tensor forward(const torch::Tensor& x) { return altup::linear(x, weight); }
+  torch::Tensor forward(const torch::Tensor& x) { return project(x, weight, int8_); }
+  /// From now on a copy of the weight in int8 is used where no gradients are made, on CPU; it does
+  /// not follow later changes of the weight.
+  void quantise() { int8_ = altup::quantise(weight); }
+  bool is_quantised() const { return int8_.values.defined(); }
 
   torch::Tensor weight;  // [out, in]
+
+ private:
+  Int8Weight int8_;
 };
 TORCH_MODULE(Linear);
 

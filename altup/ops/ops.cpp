@@ -13,6 +13,7 @@
 #include "altup/ops/altup_update.h"
 #include "altup/ops/attention.h"
 #include "altup/ops/cross_entropy.h"
+#include "altup/ops/decoding.h"
 #include "altup/ops/gated_gelu.h"
 #include "altup/ops/product.h"
 #include "altup/ops/reference.h"
@@ -47,6 +48,16 @@ TORCH_LIBRARY_FRAGMENT(altup, m) {
       "Tensor? key_offsets, float dropout, int seed, Tensor out, Tensor lse, bool bias_gradient) "
       "-> (Tensor dq, Tensor dk, Tensor dv, Tensor drelative_bias)");
   m.def("linear(Tensor x, Tensor weight) -> Tensor");
+  m.def(
+      "cached_attention(Tensor q, Tensor keys, Tensor values, int length, Tensor sources, "
+      "Tensor? bias=None, Tensor? key_bias=None) -> Tensor");
+  m.def(
+      "append_to_cache(Tensor(a!) keys, Tensor(b!) values, Tensor new_keys, Tensor new_values, "
+      "int length) -> ()");
+  m.def("linear_few_rows(Tensor x, Tensor weight, Tensor? scale=None) -> Tensor");
+  m.def(
+      "likeliest(Tensor scores, int count, int valid, bool normalise) -> (Tensor values, Tensor "
+      "ids)");
   m.def("gated_gelu(Tensor gate, Tensor value) -> Tensor");
   m.def("gated_gelu_backward(Tensor dy, Tensor gate, Tensor value) -> (Tensor, Tensor)");
   m.def(
@@ -66,6 +77,10 @@ bool internal::is_first_copy() {
 }
 
 namespace {
+
+internal::OptionalTensor optional(const at::Tensor& tensor) {
+  return tensor.defined() ? internal::OptionalTensor(tensor) : std::nullopt;
+}
 
 std::atomic<bool> use_reference_flag{false};
 
@@ -131,6 +146,33 @@ LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& w
       internal::dispatch_linear_cross_entropy(x, weight, targets, token_weights, options.scale,
                                               options.z_loss, options.label_smoothing, gradient);
   return {loss, nll, predictions};
+}
+
+at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale) {
+  if (use_reference_kernels()) return reference::linear_few_rows(x, weight, scale);
+  return internal::dispatch_linear_few_rows(x, weight, optional(scale));
+}
+
+at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
+                            int64_t length, const at::Tensor& sources, const at::Tensor& bias,
+                            const at::Tensor& key_bias) {
+  if (use_reference_kernels()) {
+    return reference::cached_attention(q, keys, values, length, sources, bias, key_bias);
+  }
+  return internal::dispatch_cached_attention(q, keys, values, length, sources, optional(bias),
+                                             optional(key_bias));
+}
+
+void append_to_cache(const at::Tensor& keys, const at::Tensor& values, const at::Tensor& new_keys,
+                     const at::Tensor& new_values, int64_t length) {
+  internal::dispatch_append_to_cache(keys, values, new_keys, new_values, length);
+}
+
+std::tuple<at::Tensor, at::Tensor> likeliest(const at::Tensor& scores, int64_t count, int64_t valid,
+                                             bool normalise) {
+  const auto implementation =
+      use_reference_kernels() ? reference::likeliest : internal::dispatch_likeliest;
+  return implementation(scores, count, valid, normalise);
 }
 
 }  // namespace altup

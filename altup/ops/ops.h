@@ -144,6 +144,54 @@ ALTUP_API at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 enum class ProductKernelChoice { kAuto, kOwn, kLibrary };
 ALTUP_API void set_product_kernels(ProductKernelChoice choice);
 
+// --- decoding: no gradients ------------------------------------------------------------------
+
+/// A projection of the few rows of a step of decoding, y = x W^T · scale. A row's result does not
+/// depend, bit for bit, on which other rows there are, nor on the number of threads.
+///
+///   x       [..., in]  floating point
+///   weight  [out, in]  floating point, or int8 with
+///   scale   [out]      what the weights of an output are multiples of; else undefined
+///
+/// Returns y [..., out], contiguous, of the type that sums over x are done in: fp32 (double for
+/// double). Under autocast a floating-point weight is read in its type, half of the bytes; x and the
+/// sums are not lowered. On CPU, weights in fp32, bf16 and int8 have a kernel that reads them once
+/// for all rows; it pays up to some dozens of rows, with int8 for any number. With int8 weights each
+/// row of x is rounded too, to whole numbers of 16 bits, or of fewer beyond 511 inputs so that their
+/// sums fit 32 bits (of 14 at 2,048). Throws c10::Error.
+ALTUP_API at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
+                                     const at::Tensor& scale = {});
+
+/// Attention, without a scaling of the scores, of the newest tokens of R rows to the first `length`
+/// tokens of a cache; the row of the cache that each is read from is looked up.
+///
+///   q             [R, T, H, d]            floating point
+///   keys, values  [N, H, capacity, d]     of one floating type, may be narrower than q
+///   sources       [R] or [R, ≥ length]    int64: the row of the cache, of a row's tokens or of each
+///   bias          [1, H, T, length]       added to the scores; may be undefined
+///   key_bias      [N, length]             added to the scores of a token of the cache; may be undefined
+///
+/// Returns [R, T, H · d], contiguous, in fp32 (double for double). On CPU, fp32 and bf16 caches have
+/// a kernel, in which a row's result does not depend on the others. Throws c10::Error; that sources
+/// are within the cache is for the caller to see to.
+ALTUP_API at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys,
+                                      const at::Tensor& values, int64_t length,
+                                      const at::Tensor& sources, const at::Tensor& bias = {},
+                                      const at::Tensor& key_bias = {});
+
+/// Writes new_keys and new_values [R, T, H, d] behind the first `length` tokens of the first R rows
+/// of keys and values [N, H, capacity, d], in their type.
+ALTUP_API void append_to_cache(const at::Tensor& keys, const at::Tensor& values,
+                               const at::Tensor& new_keys, const at::Tensor& new_values,
+                               int64_t length);
+
+/// The `count` highest of the first `valid` scores of each row of [R, V], the highest first: values
+/// [R, count] of the type of scores, ids [R, count] int64. `normalise`: values are those of
+/// log_softmax over the whole row. On CPU, fp32 has a kernel; of equal scores it takes that with the
+/// lowest id first, and where scores are NaN the ids are valid all the same. Throws c10::Error.
+ALTUP_API std::tuple<at::Tensor, at::Tensor> likeliest(const at::Tensor& scores, int64_t count,
+                                                       int64_t valid, bool normalise);
+
 /// Chooses what the functions of this header run: the registered operators (the default) or, when
 /// set, their twins in reference.h, composed of plain ATen operators. Process-wide; may be called
 /// from any thread.

@@ -10,6 +10,7 @@
 #include "altup/ops/altup_update.h"
 #include "altup/ops/attention.h"
 #include "altup/ops/cross_entropy.h"
+#include "altup/ops/decoding.h"
 #include "altup/ops/gated_gelu.h"
 #include "altup/ops/rms_norm.h"
 
@@ -144,6 +145,45 @@ LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& w
     loss = loss + options.label_smoothing * (log_z - logits.mean(-1));
   }
   return {at::dot(loss, weights), at::dot(nll, weights).detach(), logits.argmax(-1)};
+}
+
+at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale) {
+  internal::check_linear_few_rows(x, weight, scale);
+  const NoAutocast guard(c10::autocast_dispatch_keyset);
+  const auto type = at::toOpMathType(x.scalar_type());
+  const auto y = at::linear(x.to(type), weight.to(type));
+  return scale.defined() ? y * scale.to(type) : y;
+}
+
+at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
+                            int64_t length, const at::Tensor& sources, const at::Tensor& bias,
+                            const at::Tensor& key_bias) {
+  internal::check_cached_attention(q, keys, values, length, sources, bias, key_bias);
+  const NoAutocast guard(c10::autocast_dispatch_keyset);
+  const auto type = at::toOpMathType(q.scalar_type());
+  const auto rows = sources.dim() == 1 ? sources.unsqueeze(1).expand({-1, length})
+                                       : sources.narrow(1, 0, length);  // [R, S]
+  const auto tokens = at::arange(length, sources.options());            // [S]
+  const auto look_up = [&](const at::Tensor& cache) {                   // -> [R, H, S, d]
+    return cache.transpose(1, 2).index({rows, tokens}).transpose(1, 2).to(type);
+  };
+  auto scores = at::matmul(q.to(type).transpose(1, 2), look_up(keys).transpose(2, 3));
+  if (bias.defined()) scores = scores + bias.to(type);  // [R, H, T, S]
+  if (key_bias.defined()) {
+    scores = scores + key_bias.to(type).index({rows, tokens}).unsqueeze(1).unsqueeze(1);
+  }
+  const auto out = at::matmul(at::softmax(scores, -1), look_up(values));  // [R, H, T, d]
+  return out.transpose(1, 2).flatten(2).contiguous();
+}
+
+std::tuple<at::Tensor, at::Tensor> likeliest(const at::Tensor& scores, int64_t count, int64_t valid,
+                                             bool normalise) {
+  internal::check_likeliest(scores, count, valid);
+  const auto all = normalise ? scores.log_softmax(-1) : scores;  // [R, V]
+  // A stable sort: topk says nothing about the order of equal scores.
+  auto [values, ids] = scores.narrow(1, 0, valid).sort(/*stable=*/true, -1, /*descending=*/true);
+  ids = ids.narrow(1, 0, count).contiguous();
+  return {all.gather(1, ids), ids};
 }
 
 }  // namespace altup::reference

@@ -43,4 +43,14 @@ ALTUP_API LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at:
                                                   const at::Tensor& token_weights,
                                                   const CrossEntropyOptions& options = {});
 
+/// The operators of decoding of the same names.
+ALTUP_API at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
+                                     const at::Tensor& scale = {});
+ALTUP_API at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys,
+                                      const at::Tensor& values, int64_t length,
+                                      const at::Tensor& sources, const at::Tensor& bias = {},
+                                      const at::Tensor& key_bias = {});
+ALTUP_API std::tuple<at::Tensor, at::Tensor> likeliest(const at::Tensor& scores, int64_t count,
+                                                       int64_t valid, bool normalise);
+
 }  // namespace altup::reference

@@ -7,6 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__SSE2__)
+#include <immintrin.h>  // leaves no function in the object file
+#endif
+
 #include "altup/ops/kernel_types.h"
 
 #define ALTUP_CONCATENATE_(a, b) a##b
@@ -50,7 +54,17 @@ struct Simd<BFloat16Bits> {
   static ALTUP_INLINE Vector load(const BFloat16Bits* from) {
     Halves halves;
     __builtin_memcpy(&halves, from, sizeof(halves));
-    return reinterpret_cast<Vector>(__builtin_convertvector(halves, Words) << 16);
+    // GCC would widen such a vector in two parts.
+#if ALTUP_VECTOR_BYTES == 64
+    const auto words = reinterpret_cast<Words>(
+        _mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(halves)));
+#elif ALTUP_VECTOR_BYTES == 32
+    const auto words =
+        reinterpret_cast<Words>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(halves)));
+#else
+    const auto words = __builtin_convertvector(halves, Words);
+#endif
+    return reinterpret_cast<Vector>(words << 16);
   }
   /// Rounds to nearest, ties to even, without a branch; a NaN stays one.
   static ALTUP_INLINE void store(Vector vector, BFloat16Bits* to) {
@@ -105,6 +119,21 @@ ALTUP_INLINE double sum_of_lanes(const AnyVector& vector) {
   double sum = 0;
   for (std::size_t lane = 0; lane < sizeof(vector) / sizeof(vector[0]); ++lane) sum += vector[lane];
   return sum;
+}
+
+/// The sum of the lanes in floats, the halves added until one lane is left: always in that order.
+ALTUP_INLINE float lane_sum(const Vector& vector) {
+  float lanes[kLanes];
+  __builtin_memcpy(lanes, &vector, sizeof(vector));
+  typedef float Quarter __attribute__((vector_size(16)));
+  Quarter sum;
+  __builtin_memcpy(&sum, lanes, sizeof(sum));
+  for (int lane = 4; lane < kLanes; lane += 4) {
+    Quarter next;
+    __builtin_memcpy(&next, lanes + lane, sizeof(next));
+    sum += next;
+  }
+  return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
 /// The largest lane.

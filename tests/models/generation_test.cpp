@@ -311,7 +311,6 @@ TEST(KvCache, BeamsFollowTheirIndicesAndShareTheirInput) {
   EXPECT_LT(testing::largest_difference(last.squeeze(1), expected.select(1, 2)), 1e-5);
 
   cache.select_rows(torch::tensor({3, 4, 5}));  // the first input leaves
-  cache.select_inputs(torch::tensor({1}));
   const auto alone = model->decode(ids({2, 3, 4}), {}, {}, &cache);
   const auto longer = torch::cat({whole.narrow(0, 3, 3), ids({2, 3, 4})}, 1);
   const auto second = torch::ones({3}, torch::kInt64);

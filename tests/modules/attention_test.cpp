@@ -83,7 +83,7 @@ TEST(Attention, CacheKeepsEveryTokenWhileItGrows) {
   for (const int64_t tokens : {3, 1, 14, 1, 40}) {
     keys.push_back(torch::randn({2, kHeads, tokens, kWidth}));
     values.push_back(torch::randn({2, kHeads, tokens, kWidth}));
-    cache.append(keys.back(), values.back());
+    cache.append(keys.back().transpose(1, 2), values.back().transpose(1, 2));
     EXPECT_TRUE(torch::equal(cache.current_keys(), torch::cat(keys, 2)));
     EXPECT_TRUE(torch::equal(cache.current_values(), torch::cat(values, 2)));
   }

@@ -368,12 +368,17 @@ def test_stream_is_the_text_in_whole_characters(altup, tmp_path):
     assert "\u20ac" in whole and "\ufffd" in whole and " " + pieces.id_to_piece(word)[1:] in whole
 
 
-def test_bench_decodes_with_beams(dense):
-    sizes = ("--batch-size", 2, "--input-length", 9, "--max-new-tokens", 7, "--steps", 2, "--precision", "fp32")
-    for beams in (1, 3):
-        printed = dense.succeed("bench", "generate", "--checkpoint", "ours", "--beams", beams, *sizes)
-        figures = json.loads(printed)
-        assert (figures["batch"], figures["beams"], figures["precision"]) == (2, beams, "fp32")
-        assert figures["tokens"] == 2 * 7
-        assert figures["tokens_per_second"] == pytest.approx(14 / figures["seconds"])
-        assert ("ratio" in figures) == (beams == 1)
+@pytest.mark.parametrize("beams, precision", [(1, "fp32"), (3, "fp32"), (3, "bf16"), (1, "int8")])
+def test_bench_decodes_in_every_precision(dense, beams, precision):
+    sizes = ("--batch-size", 2, "--input-length", 9, "--max-new-tokens", 7, "--steps", 2, "--precision", precision)
+    printed = dense.succeed("bench", "generate", "--checkpoint", "ours", "--beams", beams, *sizes)
+    figures = json.loads(printed)
+    assert (figures["batch"], figures["beams"], figures["precision"]) == (2, beams, precision)
+    assert figures["tokens"] == 2 * 7
+    assert figures["tokens_per_second"] == pytest.approx(14 / figures["seconds"])
+    assert ("ratio" in figures) == (beams == 1)
+
+
+def test_int8_answers_every_line(dense):
+    common = ("generate", "--checkpoint", "ours", "--precision", "int8", "--max-new-tokens", 3)
+    assert dense.succeed(*common, stdin="owl\n\n").count("\n") == 2

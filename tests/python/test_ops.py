@@ -145,3 +145,25 @@ def test_layer_operators_equal_pytorchs(ops):
         d = torch.ones_like(wanted)
         for a, w in zip(torch.autograd.grad(actual, inputs, d), torch.autograd.grad(wanted, inputs, d), strict=True):
             torch.testing.assert_close(a, w, rtol=1e-4, atol=1e-5)
+
+
+def test_registrations_of_the_operators_of_decoding_are_complete(ops):
+    x, weight = torch.randn(3, 2, 10), torch.randn(7, 10)
+    torch.library.opcheck(ops.linear_few_rows.default, (x, weight))
+    torch.library.opcheck(ops.linear_few_rows.default, (x, weight.bfloat16()))
+    int8 = torch.randint(-127, 128, (7, 10), dtype=torch.int8)
+    torch.library.opcheck(ops.linear_few_rows.default, (x, int8, torch.rand(7)))
+
+    q, keys, values = torch.randn(3, 1, 2, 4), torch.randn(2, 2, 9, 4), torch.randn(2, 2, 9, 4)
+    sources, bias = torch.tensor([1, 0, 1]), torch.randn(1, 2, 1, 5)
+    torch.library.opcheck(ops.cached_attention.default, (q, keys, values, 5, sources, bias))
+    torch.library.opcheck(ops.append_to_cache.default, (keys, values, torch.randn(2, 3, 2, 4), torch.randn(2, 3, 2, 4), 5))
+    torch.library.opcheck(ops.likeliest.default, (torch.randn(3, 50), 4, 40, True))
+
+
+def test_under_autocast_few_rows_read_bf16_weights_and_keep_fp32_sums(ops):
+    x, weight = torch.randn(3, 64), torch.randn(20, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        y = ops.linear_few_rows(x, weight)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, x @ weight.bfloat16().float().t(), rtol=1e-5, atol=1e-5)
