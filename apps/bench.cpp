@@ -1,4 +1,4 @@
-// altup bench ops | step | generate: timings beside the reference path.
+// altup bench ops | step | finetune | generate: timings beside the path that they are to beat.
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -63,6 +63,23 @@ int step(const Options& options, const Command& command) {
   return 0;
 }
 
+int finetune(const Options& options, const Command& command) {
+  const auto result = bench_finetune(read_run(options.run, command), options.steps);
+  nlohmann::json figures = {{"steps", result.steps},
+                            {"tokens", result.tokens},
+                            {"precision", enum_name(result.precision)}};
+  for (const auto& way : result.paddings) {
+    figures["padding"][std::string(enum_name(way.padding))] = {
+        {"seconds_per_step", way.step.median},
+        {"seconds_min", way.step.minimum},
+        {"tokens_per_second", way.tokens_per_second},
+        {"computed_tokens", way.computed_tokens},
+        {"ratio", way.ratio}};
+  }
+  write_json(command, figures, /*default_stdout=*/true);
+  return 0;
+}
+
 int generate(const Options& options, const Command& command) {
   auto loaded = load_model(options.checkpoint, default_device());
   auto config = options.generation;
@@ -117,6 +134,15 @@ void add_bench(CLI::App& app, Command& command) {
   add_profile_option(*step_command, options->profile);
   step_command->callback([options, &command] {
     command.action = [options, &command] { return step(*options, command); };
+  });
+
+  auto* finetune_command =
+      add_command(*bench, command, "finetune",
+                  "Training steps on a task's examples, with each train.padding in turn");
+  add_run_options(*finetune_command, options->run, /*required=*/true);
+  add_steps(finetune_command);
+  finetune_command->callback([options, &command] {
+    command.action = [options, &command] { return finetune(*options, command); };
   });
 
   auto* generate_command =

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
@@ -30,15 +31,12 @@ int preview(const Options& options, const Command& command) {
   int64_t tokens = 0;
   for (int64_t i = 0; i < options.batches; ++i) {
     const Batch batch = data.source->next();
-    const auto row = [](const std::vector<int64_t>& ids, int64_t index, int64_t width,
-                        int64_t length) {
-      const auto begin = ids.begin() + index * width;
-      return std::vector<int32_t>(begin, begin + length);
+    const auto ids_of = [](std::span<const int64_t> ids) {
+      return std::vector<int32_t>(ids.begin(), ids.end());
     };
     for (int64_t b = 0; b < batch.size; ++b) {
-      const auto at = static_cast<size_t>(b);
-      const auto inputs = row(batch.input_ids, b, batch.input_length, batch.input_lengths[at]);
-      const auto targets = row(batch.target_ids, b, batch.target_length, batch.target_lengths[at]);
+      const auto inputs = ids_of(batch.input(b));
+      const auto targets = ids_of(batch.target(b));
       const nlohmann::json line = {{"inputs", inputs},
                                    {"targets", targets},
                                    {"input_text", data.tokenizer->decode(inputs)},

@@ -35,6 +35,26 @@ struct StepBench {
 StepBench bench_step(const RunConfig& config, int64_t steps, bool reference = true,
                      const std::filesystem::path& profile = {});
 
+/// One way of padding, over the same batches as the others.
+struct PaddingBench {
+  Padding padding = Padding::kNone;
+  Timing step;
+  double tokens_per_second = 0.0;  ///< real tokens alone; median over the batches
+  double ratio = 0.0;              ///< time of padding to the maximum over this; median
+  double computed_tokens = 0.0;    ///< of a batch on average, padding included
+};
+
+struct FinetuneBench {
+  int64_t steps = 0;
+  double tokens = 0.0;  ///< real tokens of a batch on average
+  Precision precision = Precision::kFp32;
+  std::vector<PaddingBench> paddings;  ///< none, longest, maximum
+};
+
+/// Whole training steps on `steps` batches of the config's tasks, each batch padded in each way in
+/// turn. The config is one that fine-tuning takes.
+FinetuneBench bench_finetune(const RunConfig& config, int64_t steps);
+
 struct GenerateBenchConfig {
   int64_t batch_size = 8;
   int64_t beams = 1;

@@ -30,7 +30,7 @@ LossEvaluation evaluate_loss(T5& model, const Tokenizer& tokenizer,
       result.complete = false;
       break;
     }
-    const auto tensors = to_tensors(batch, 0, batch.size, device);
+    const auto tensors = to_padded(batch, 0, batch.size, device);
     const auto batch_loss = model->loss(tensors.input_ids, tensors.input_mask, tensors.decoder_ids,
                                         tensors.targets, tensors.weights, {});
     nll += batch_loss.nll.item<double>();

@@ -37,15 +37,17 @@ struct Interval {
   int64_t target_tokens = 0;
   int64_t tokens = 0;
   double seconds = 0.0;
+  double data_seconds = 0.0;
   StepResult last;
 
-  void add(const StepResult& step, double step_seconds) {
+  void add(const StepResult& step, double step_seconds, double wait_seconds) {
     loss += step.loss * static_cast<double>(step.target_tokens);
     correct += step.correct;
     span_tokens += step.span_tokens;
     target_tokens += step.target_tokens;
     tokens += step.tokens;
     seconds += step_seconds;
+    data_seconds += wait_seconds;
     last = step;
   }
 
@@ -58,6 +60,7 @@ struct Interval {
                      {"learning_rate", last.learning_rate},
                      {"gradient_norm", last.gradient_norm},
                      {"seconds", state.seconds},
+                     {"data_seconds", data_seconds},
                      {"peak_memory_mib", peak_memory_mib()}};
     return record;
   }
@@ -140,8 +143,9 @@ class Loop {
   }
 
   void step() {
-    const Stopwatch watch;  // includes the wait for data, which should be none
+    const Stopwatch watch;
     const Batch batch = run_.source->next();
+    const double wait = watch.seconds();  // next to nothing while the prefetching thread keeps up
     const auto result = train_step(run_.model, run_.tokenizer->pieces(), *optimizer_, batch,
                                    state_.step + 1, run_.config, precision_);
     const double seconds = watch.seconds();
@@ -152,7 +156,7 @@ class Loop {
     ++session_steps_;
     session_tokens_ += result.tokens;
     session_seconds_ += seconds;
-    interval_.add(result, seconds);
+    interval_.add(result, seconds, wait);
   }
 
   bool due(int64_t every) const {

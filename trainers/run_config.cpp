@@ -296,6 +296,12 @@ void RunConfig::validate() const {
   check_located(*this, [&] { check_run(*this); });
 }
 
+MaximumLengths RunConfig::maximum_lengths() const {
+  if (!task.names.empty()) return {task.input_length, task.target_length};
+  const auto lengths = data.lengths();
+  return {lengths.input, lengths.target};
+}
+
 void RunConfig::validate_pretraining() const {
   check_located(*this, [&] {
     if (!task.names.empty()) {

@@ -33,6 +33,7 @@ struct TaskConfig {
   std::string validation_split = "dev";
   int64_t validation_examples = 0;
   int64_t mixing_cap = 524288;
+  int64_t bucket_batches = 1;
   std::string best_metric;
 
   template <class Self, class Visit>
@@ -52,6 +53,11 @@ struct TaskConfig {
     visit(Field{"mixing_cap",
                 "a task's share of a mixture goes by its examples, up to so many; 0: no cap", 0},
           self.mixing_cap);
+    visit(Field{"bucket_batches",
+                "batches that share out their examples by length, so that like goes with like; 1: "
+                "batches as drawn",
+                1, 1 << 16},
+          self.bucket_batches);
     visit(Field{"best_metric",
                 "what picks the best checkpoint: a metric, in a mixture average or task/metric; "
                 "empty: the task's own, or average"},
@@ -64,6 +70,7 @@ struct TrainConfig {
   int64_t steps = 500000;
   int64_t batch_size = 256;
   int64_t micro_batch_size = 0;
+  Padding padding = Padding::kNone;
   Precision precision = Precision::kAuto;
   int64_t seed = 1;
   int64_t log_every = 100;
@@ -83,6 +90,10 @@ struct TrainConfig {
     visit(Field{"batch_size", "examples of one update, over all micro-batches", 1},
           self.batch_size);
     visit(Field{"micro_batch_size", "examples at once; 0: batch_size", 0}, self.micro_batch_size);
+    visit(Field{"padding",
+                "of examples of different lengths: none (all tokens in one row), to the longest "
+                "of the micro-batch, or to the section's input_length and target_length"},
+          self.padding);
     visit(Field{"precision", "auto picks bf16 where the processor has instructions for it"},
           self.precision);
     visit(Field{"seed", "of the weights, the data order and the corruption", 0}, self.seed);
@@ -138,6 +149,12 @@ struct RuntimeConfig {
   }
 };
 
+/// Tokens of an input and of a target.
+struct MaximumLengths {
+  int64_t input = 0;
+  int64_t target = 0;
+};
+
 struct RunConfig {
   T5Config model;  ///< [model], [altup] and [moe]
   TokenizerConfig tokenizer;
@@ -170,6 +187,8 @@ struct RunConfig {
   /// What a command needs beyond that: the run's data and its start are given, and the files exist.
   void validate_pretraining() const;
   void validate_finetuning() const;
+  /// What no example of the run is longer than: the lengths of [task], or in pre-training of [data].
+  MaximumLengths maximum_lengths() const;
   /// The embedding has a row for each of the tokenizer's `ids`, sentinels included.
   void validate_vocabulary(int64_t ids) const;
 };

@@ -121,7 +121,7 @@ std::unique_ptr<BatchSource> open_task_mixture(const RunConfig& config,
   }
   if (parts.size() > 1) log_shares(parts);
   return make_mixture_source(std::move(parts), config.train.batch_size,
-                             static_cast<uint64_t>(config.train.seed));
+                             static_cast<uint64_t>(config.train.seed), config.task.bucket_batches);
 }
 
 void prepare_task_evaluation(TrainingRun& run) {

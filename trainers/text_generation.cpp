@@ -36,13 +36,8 @@ GenerationConfig decoding_of(const TextGenerationConfig& config, const Tokenizer
 Generation run_batch(T5& model, const std::vector<Example>& inputs,
                      const std::vector<int64_t>& numbers, const GenerationConfig& decoding,
                      const TokenWatch& watch = {}) {
-  const auto device = model->shared->weight.device();
-  const Batch batch = collate(inputs);
-  const auto ids = torch::tensor(batch.input_ids, torch::kInt64)
-                       .view({batch.size, batch.input_length})
-                       .to(device);
-  const auto mask = length_mask(batch.input_lengths, batch.input_length, device);
-  return generate(model, ids, mask, decoding, numbers, watch);
+  const auto tensors = to_padded_inputs(collate(inputs), model->shared->weight.device());
+  return generate(model, tensors.ids, tensors.mask, decoding, numbers, watch);
 }
 
 // `places` are the inputs' places in the result.

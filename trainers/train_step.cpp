@@ -60,7 +60,8 @@ std::string first_bad_module(T5& model, const BatchTensors& tensors, Precision p
   model->decoder->watch = [&](const auto& part, const auto& output) {
     note("decoder." + part, output);
   };
-  const auto logits = model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids);
+  const auto logits =
+      model->forward(tensors.input_ids, tensors.input_mask, tensors.decoder_ids, tensors.offsets);
   model->encoder->watch = nullptr;
   model->decoder->watch = nullptr;
   note("lm_head", logits);
@@ -109,12 +110,12 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
                                     .label_smoothing = config.train.label_smoothing};
   BatchTensors tensors;  // of the last micro-batch, after the loop
   for (int64_t first = 0; first < batch.size; first += micro) {
-    tensors = to_tensors(batch, first, std::min(micro, batch.size - first), device);
+    tensors = to_tensors(batch, first, std::min(micro, batch.size - first), config, device);
     LinearCrossEntropy sum;
     {
       AutocastGuard autocast(precision, device);
       sum = model->loss(tensors.input_ids, tensors.input_mask, tensors.decoder_ids, tensors.targets,
-                        tensors.weights, options);
+                        tensors.weights, options, tensors.offsets);
     }
     const auto counted = span_weights(tensors.targets, tensors.weights, pieces);
     result.correct += (counted * (sum.predictions == tensors.targets)).sum().item<double>();

@@ -1,43 +1,40 @@
 #include "altup/data/batch.h"
 
-#include <algorithm>
 #include <numeric>
-
-#include "altup/data/tokenizer.h"
 
 namespace altup {
 namespace {
 
-/// Copies one side of the examples into `ids` [B, width], filled up with pad.
-void pad_side(const std::vector<Example>& examples, std::vector<int32_t> Example::*side,
-              int64_t& width, std::vector<int64_t>& ids, std::vector<int64_t>& lengths) {
-  lengths.reserve(examples.size());
-  for (const auto& example : examples) {
-    lengths.push_back(static_cast<int64_t>((example.*side).size()));
-    width = std::max(width, lengths.back());
-  }
-  ids.assign(examples.size() * static_cast<size_t>(width), Tokenizer::kPad);
-  for (size_t row = 0; row < examples.size(); ++row) {
-    std::ranges::copy(examples[row].*side, ids.begin() + static_cast<int64_t>(row) * width);
-  }
+std::span<const int64_t> ids_of(const std::vector<int64_t>& ids,
+                                const std::vector<int64_t>& lengths, int64_t example) {
+  const auto at = lengths.begin() + example;
+  const auto begin = static_cast<size_t>(std::accumulate(lengths.begin(), at, int64_t{0}));
+  return std::span(ids).subspan(begin, static_cast<size_t>(*at));
+}
+
+void append(const std::vector<int32_t>& example, std::vector<int64_t>& ids,
+            std::vector<int64_t>& lengths) {
+  ids.insert(ids.end(), example.begin(), example.end());
+  lengths.push_back(static_cast<int64_t>(example.size()));
 }
 
 }  // namespace
 
-int64_t Batch::input_tokens() const {
-  return std::accumulate(input_lengths.begin(), input_lengths.end(), int64_t{0});
+std::span<const int64_t> Batch::input(int64_t example) const {
+  return ids_of(input_ids, input_lengths, example);
 }
 
-int64_t Batch::target_tokens() const {
-  return std::accumulate(target_lengths.begin(), target_lengths.end(), int64_t{0});
+std::span<const int64_t> Batch::target(int64_t example) const {
+  return ids_of(target_ids, target_lengths, example);
 }
 
 Batch collate(const std::vector<Example>& examples) {
   Batch batch;
   batch.size = static_cast<int64_t>(examples.size());
-  pad_side(examples, &Example::inputs, batch.input_length, batch.input_ids, batch.input_lengths);
-  pad_side(examples, &Example::targets, batch.target_length, batch.target_ids,
-           batch.target_lengths);
+  for (const auto& example : examples) {
+    append(example.inputs, batch.input_ids, batch.input_lengths);
+    append(example.targets, batch.target_ids, batch.target_lengths);
+  }
   return batch;
 }
 

@@ -84,10 +84,13 @@ struct MixturePart {
 };
 
 /// Endless batches of a mixture: each example comes from a part drawn with the part's share, and is
-/// the next in that part's order, which is drawn anew each of its epochs. UserError for a part
-/// without examples.
+/// the next in that part's order, which is drawn anew each of its epochs. The examples of
+/// `bucket_batches` batches are shared out among these by length, so that examples of like length
+/// come together, and the order of these batches is drawn; 1: batches as they are drawn. A saved
+/// position fits the same examples, weights and seed; where it is within such a group of batches,
+/// also the same batch size and number of batches. UserError for a part without examples.
 std::unique_ptr<BatchSource> make_mixture_source(std::vector<MixturePart> parts, int64_t batch_size,
-                                                 uint64_t seed);
+                                                 uint64_t seed, int64_t bucket_batches = 1);
 
 /// A mixture of one part: every example once an epoch, in an order drawn by (seed, epoch).
 std::unique_ptr<BatchSource> make_example_source(std::vector<Example> examples, int64_t batch_size,

@@ -19,7 +19,8 @@ enum class Draw : uint64_t {
   kCorruption,
   kValidation,
   kExampleOrder,
-  kMixture
+  kMixture,
+  kBatchOrder
 };
 
 /// The numbers of (seed, what, epoch, index).

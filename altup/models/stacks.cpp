@@ -48,11 +48,14 @@ torch::Tensor newest_bias(RelativeBias& relative_bias, KvCache& cache) {
   return cache.newest_bias.narrow(3, cache.newest_bias.size(3) - needed, needed);
 }
 
-// How the tokens of a stack attend to each other, up to `length` of them; mask [B, S] bool or
-// undefined.
-AttentionOptions self_attention_options(RelativeBias& relative_bias, int64_t length,
-                                        const torch::Tensor& mask, bool causal) {
+// How the tokens [B, T, ..] of a stack attend to each other; mask [B, T] bool or undefined, offsets
+// of an unpadded batch or undefined.
+AttentionOptions self_attention_options(RelativeBias& relative_bias, const torch::Tensor& tokens,
+                                        const torch::Tensor& mask, const torch::Tensor& offsets,
+                                        bool causal) {
+  const int64_t length = offsets.defined() ? offsets.diff().max().item<int64_t>() : tokens.size(1);
   AttentionOptions options;
+  options.query_offsets = options.key_offsets = offsets;
   options.zero_distance = length - 1;
   options.relative_bias = relative_bias->by_distance(1 - length, 2 * length - 1);  // [H, 2 S - 1]
   options.causal = causal;
@@ -95,9 +98,10 @@ void EncoderImpl::reset_parameters() {
   final_norm->reset_parameters();
 }
 
-torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& mask) {
+torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& mask,
+                                   const torch::Tensor& offsets) {
   const auto attention =
-      self_attention_options(relative_bias, embedded.size(1), mask, /*causal=*/false);
+      self_attention_options(relative_bias, embedded, mask, offsets, /*causal=*/false);
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, S, d]
   for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
@@ -149,10 +153,13 @@ torch::Tensor DecoderImpl::run(const torch::Tensor& embedded, const RunDecoderLa
 }
 
 torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& memory,
-                                   const torch::Tensor& memory_mask) {
+                                   const torch::Tensor& memory_mask,
+                                   const SequenceOffsets& offsets) {
   const auto to_itself =
-      self_attention_options(relative_bias, embedded.size(1), {}, /*causal=*/true);
+      self_attention_options(relative_bias, embedded, {}, offsets.targets, /*causal=*/true);
   AttentionOptions to_memory;
+  to_memory.query_offsets = offsets.targets;
+  to_memory.key_offsets = offsets.inputs;
   if (memory_mask.defined()) {
     to_memory.key_bias = mask_to_bias(memory_mask, relative_bias->weight.scalar_type());
   }

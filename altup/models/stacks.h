@@ -18,13 +18,22 @@ namespace altup {
 /// goes; for diagnosis.
 using StackWatch = std::function<void(const std::string& part, const torch::Tensor& output)>;
 
+/// Where the examples of an unpadded batch begin. Such a batch is one row of all its tokens, [1, N,
+/// width]: only attention tells its examples apart, and each of them attends to itself alone. Tokens
+/// [offsets[i], offsets[i + 1]) are example i. Undefined: every row is an example.
+struct SequenceOffsets {
+  torch::Tensor inputs;   ///< [examples + 1] int64, on the CPU
+  torch::Tensor targets;  ///< [examples + 1] int64, on the CPU
+};
+
 class EncoderImpl : public torch::nn::Module {
  public:
   explicit EncoderImpl(const T5Config& config);
   void reset_parameters();
   /// embedded [B, S, embedding width], mask [B, S] bool or undefined (all visible) -> memory [B, S,
-  /// memory width]
-  torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& mask);
+  /// memory width]. `offsets`: of the inputs of an unpadded batch, B = 1 (see SequenceOffsets).
+  torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& mask,
+                        const torch::Tensor& offsets = {});
 
   torch::nn::ModuleList layers;
   torch::nn::ModuleList altup;  ///< AltUpUpdate of each layer; empty where K = 1
@@ -43,9 +52,10 @@ class DecoderImpl : public torch::nn::Module {
   explicit DecoderImpl(const T5Config& config);
   void reset_parameters();
   /// embedded [B, T, embedding width], memory [B, S, memory width], memory_mask [B, S] bool or
-  /// undefined -> [B, T, output width]. Position t sees positions up to t.
+  /// undefined -> [B, T, output width]. Position t sees positions up to t, of its own example where
+  /// there are offsets.
   torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& memory,
-                        const torch::Tensor& memory_mask);
+                        const torch::Tensor& memory_mask, const SequenceOffsets& offsets = {});
   /// The same for the tokens that follow the cached ones, [B·n, T, …] for n rows an input; `memory`
   /// and `memory_mask` are read at the first call only.
   torch::Tensor cached_forward(const torch::Tensor& embedded, const torch::Tensor& memory,

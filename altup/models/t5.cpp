@@ -44,8 +44,9 @@ void T5Impl::reset_parameters() {
   }
 }
 
-torch::Tensor T5Impl::encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask) {
-  return encoder(shared(input_ids), input_mask);
+torch::Tensor T5Impl::encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                             const torch::Tensor& input_offsets) {
+  return encoder->forward(shared(input_ids), input_mask, input_offsets);
 }
 
 torch::Tensor T5Impl::decode(const torch::Tensor& decoder_input_ids, const torch::Tensor& memory,
@@ -53,6 +54,14 @@ torch::Tensor T5Impl::decode(const torch::Tensor& decoder_input_ids, const torch
   const auto embedded = shared(decoder_input_ids);
   return cache == nullptr ? decoder->forward(embedded, memory, input_mask)
                           : decoder->cached_forward(embedded, memory, input_mask, *cache);
+}
+
+// Teacher-forced, before the head.
+torch::Tensor T5Impl::decode_all(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                                 const torch::Tensor& decoder_input_ids,
+                                 const SequenceOffsets& offsets) {
+  const auto memory = encode(input_ids, input_mask, offsets.inputs);
+  return decoder->forward(shared(decoder_input_ids), memory, input_mask, offsets);
 }
 
 // A tied head scales what it reads by d^-1/2.
@@ -72,15 +81,17 @@ torch::Tensor T5Impl::logits(const torch::Tensor& decoded) {
 LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                                 const torch::Tensor& decoder_input_ids,
                                 const torch::Tensor& targets, const torch::Tensor& weights,
-                                const CrossEntropyOptions& options) {
-  const auto decoded = decode(decoder_input_ids, encode(input_ids, input_mask), input_mask);
+                                const CrossEntropyOptions& options,
+                                const SequenceOffsets& offsets) {
+  const auto decoded = decode_all(input_ids, input_mask, decoder_input_ids, offsets);
   return linear_cross_entropy(head_input(decoded).flatten(0, 1), head_weight(), targets, weights,
                               options);
 }
 
 torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
-                              const torch::Tensor& decoder_input_ids) {
-  return logits(decode(decoder_input_ids, encode(input_ids, input_mask), input_mask));
+                              const torch::Tensor& decoder_input_ids,
+                              const SequenceOffsets& offsets) {
+  return logits(decode_all(input_ids, input_mask, decoder_input_ids, offsets));
 }
 
 void T5Impl::quantise() {

@@ -22,11 +22,15 @@ class T5Impl : public torch::nn::Module {
 
   /// Teacher-forced logits. input_ids [B, S] int64; input_mask [B, S] bool, true where a token is
   /// real, or undefined; decoder_input_ids [B, T] int64, the targets shifted right behind a pad ->
-  /// [B, T, vocab_size].
+  /// [B, T, vocab_size]. With the offsets of an unpadded batch (see SequenceOffsets), B is 1, S and
+  /// T are the tokens of all examples, and there is no mask; the logits are those of the padded
+  /// batch.
   torch::Tensor forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
-                        const torch::Tensor& decoder_input_ids);
+                        const torch::Tensor& decoder_input_ids,
+                        const SequenceOffsets& offsets = {});
   /// -> [B, S, memory width]
-  torch::Tensor encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask);
+  torch::Tensor encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                       const torch::Tensor& input_offsets = {});
   /// -> [B, T, output width]; with a cache the ids are those after the cached ones, and `memory` and
   /// `input_mask` are read at the first call only. Where the cache has been given n rows an input,
   /// decoder_input_ids is [B·n, T].
@@ -35,11 +39,12 @@ class T5Impl : public torch::nn::Module {
   /// [..., output width] -> [..., vocab_size]
   torch::Tensor logits(const torch::Tensor& decoded);
   /// Teacher-forced loss, summed over tokens; the logits of all tokens are never in memory at once.
-  /// Ids and mask as in forward(); targets and weights [B·T], 0 where a token is padding. See
-  /// linear_cross_entropy().
+  /// Ids, mask and offsets as in forward(); targets and weights [B·T], 0 where a token is padding.
+  /// See linear_cross_entropy().
   LinearCrossEntropy loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                           const torch::Tensor& decoder_input_ids, const torch::Tensor& targets,
-                          const torch::Tensor& weights, const CrossEntropyOptions& options);
+                          const torch::Tensor& weights, const CrossEntropyOptions& options,
+                          const SequenceOffsets& offsets = {});
 
   const T5Config& config() const { return config_; }
   /// From now on products without gradients use int8 copies of the weights, made now. CPU only.
@@ -53,6 +58,8 @@ class T5Impl : public torch::nn::Module {
   Linear lm_head{nullptr};  ///< empty where the embeddings are tied
 
  private:
+  torch::Tensor decode_all(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
+                           const torch::Tensor& decoder_input_ids, const SequenceOffsets& offsets);
   torch::Tensor head_input(const torch::Tensor& decoded) const;
   const torch::Tensor& head_weight() const;
 

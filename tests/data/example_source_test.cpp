@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -103,7 +104,7 @@ TEST(Mixtures, AnotherSeedOrBatchSize) {
     while (all.size() < 240) {
       const auto batch = source->next();
       for (int64_t row = 0; row < batch.size; ++row) {
-        all.push_back(batch.input_ids[static_cast<size_t>(row * batch.input_length)]);
+        all.push_back(batch.input(row).front());
       }
     }
     return all;
@@ -126,6 +127,104 @@ TEST(Mixtures, AStateOfAnotherMixtureIsAnError) {
   empty[1].examples.clear();
   EXPECT_THAT(message_of<UserError>([&] { make_mixture_source(empty, 4, 1); }),
               HasSubstr("small: there are no examples to train on"));
+}
+
+// Inputs of 1 to 40 tokens, the first of which is the example's number.
+std::vector<Example> of_many_lengths(int32_t count) {
+  CounterRng rng(5);
+  std::vector<Example> examples;
+  for (int32_t i = 0; i < count; ++i) {
+    examples.push_back({std::vector<int32_t>(1 + rng.below(40), 7), {8, 1}});
+    examples.back().inputs.front() = 100 + i;
+  }
+  return examples;
+}
+
+std::unique_ptr<BatchSource> bucketed(int64_t batch_size, int64_t bucket_batches,
+                                      uint64_t seed = 1) {
+  std::vector<MixturePart> parts(2);
+  parts[0] = {"large", of_many_lengths(50), 50.0};
+  parts[1] = {"small", numbered(7), 7.0};
+  return make_mixture_source(std::move(parts), batch_size, seed, bucket_batches);
+}
+
+std::vector<int64_t> first_ids(const Batch& batch) {
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < batch.size; ++i) ids.push_back(batch.input(i).front());
+  return ids;
+}
+
+TEST(Buckets, ShareOutTheExamplesOfTheirBatchesByLength) {
+  constexpr int64_t kBatch = 6;
+  constexpr int64_t kBuckets = 5;
+  const auto plain = bucketed(kBatch, 1);
+  const auto source = bucketed(kBatch, kBuckets);
+  std::set<std::vector<size_t>> orders;  // of the batches of a group, by their place in the sorting
+  for (int group = 0; group < 6; ++group) {
+    std::vector<int64_t> drawn;
+    std::vector<int64_t> got;
+    std::vector<std::pair<int64_t, int64_t>> ranges;  // shortest and longest of each batch
+    for (int64_t i = 0; i < kBuckets; ++i) {
+      std::ranges::copy(first_ids(plain->next()), std::back_inserter(drawn));
+      const auto batch = source->next();
+      ASSERT_EQ(batch.size, kBatch);
+      std::ranges::copy(first_ids(batch), std::back_inserter(got));
+      std::vector<int64_t> lengths;
+      for (int64_t k = 0; k < kBatch; ++k) {
+        lengths.push_back(static_cast<int64_t>(batch.input(k).size() + batch.target(k).size()));
+      }
+      const auto [shortest, longest] = std::ranges::minmax(lengths);
+      ranges.emplace_back(shortest, longest);
+    }
+    EXPECT_TRUE(std::ranges::is_permutation(drawn, got)) << "other examples than were drawn";
+    auto sorted = ranges;
+    std::ranges::sort(sorted);
+    for (size_t i = 1; i < sorted.size(); ++i) {
+      EXPECT_LE(sorted[i - 1].second, sorted[i].first) << "batches overlap in length";
+    }
+    std::vector<size_t> order;
+    for (const auto& range : ranges) {
+      order.push_back(static_cast<size_t>(std::ranges::find(sorted, range) - sorted.begin()));
+    }
+    orders.insert(order);
+  }
+  EXPECT_GT(orders.size(), 3U) << "the batches of a group come in a drawn order";
+}
+
+TEST(Buckets, ContinueBitForBitFromEveryBatch) {
+  const auto source = bucketed(4, 5);
+  for (int i = 0; i < 40; ++i) {
+    const auto state = source->state();
+    const auto resumed = bucketed(4, 5);
+    for (int warm = 0; warm < 3; ++warm) resumed->next();  // what it did before must not matter
+    resumed->restore(state);
+    EXPECT_EQ(resumed->state(), state);
+    EXPECT_EQ(resumed->next(), source->next()) << i;
+    EXPECT_EQ(resumed->state(), source->state());
+  }
+  EXPECT_NE(bucketed(4, 5, 1)->next(), bucketed(4, 5, 2)->next());
+}
+
+TEST(Buckets, APositionWithinAGroupFitsTheSameGroupsOnly) {
+  const auto source = bucketed(4, 3);
+  source->next();
+  const auto within = source->state();
+  EXPECT_THAT(message_of<UserError>([&] { bucketed(4, 1)->restore(within); }),
+              HasSubstr("within 3 batches of 4 examples, shared out by length; expected the same "
+                        "of this run, which has task.bucket_batches = 1 and train.batch_size = 4"));
+  EXPECT_THAT(message_of<UserError>([&] { bucketed(2, 3)->restore(within); }),
+              HasSubstr("train.batch_size = 2"));
+  source->next();
+  source->next();
+  const auto between = source->state();
+  const auto other = bucketed(6, 2);
+  other->restore(between);
+  const auto plain = bucketed(12, 1);
+  plain->next();
+  auto expected = first_ids(plain->next());
+  auto got = first_ids(other->next());
+  std::ranges::copy(first_ids(other->next()), std::back_inserter(got));
+  EXPECT_TRUE(std::ranges::is_permutation(got, expected));
 }
 
 }  // namespace

@@ -80,12 +80,12 @@ std::vector<Batch> take(BatchSource& source, int count) {
 /// The chunk that a row was made of.
 std::vector<int32_t> chunk_of(const Batch& batch, int64_t row) {
   const auto tokenizer = small_tokenizer();
-  const auto* targets = batch.target_ids.data() + row * batch.target_length;
-  const auto* targets_end = targets + batch.target_lengths[static_cast<size_t>(row)] - 1;
+  const auto inputs = batch.input(row);
+  auto targets = batch.target(row).begin();
+  const auto targets_end = batch.target(row).end() - 1;  // without eos
   std::vector<int32_t> chunk;
   int64_t next = tokenizer->sentinel(0);
-  for (int64_t i = 0; i + 1 < batch.input_lengths[static_cast<size_t>(row)]; ++i) {
-    const int64_t id = batch.input_ids[static_cast<size_t>(row * batch.input_length + i)];
+  for (const int64_t id : inputs.first(inputs.size() - 1)) {
     if (id != next) {
       chunk.push_back(static_cast<int32_t>(id));
       continue;
@@ -128,7 +128,7 @@ TEST(Pretraining, AnEpochIsEveryChunkOnceInAnotherOrder) {
 TEST(Pretraining, BatchesHaveTheWantedLengths) {
   const auto batch = Corpus().source(5)->next();
   EXPECT_EQ(batch.size, 5);
-  EXPECT_EQ(batch.input_length, 64);
+  EXPECT_THAT(batch.input_lengths, ::testing::Each(64));
   EXPECT_EQ(batch.input_tokens(), 5 * 64);
   EXPECT_EQ(batch.target_tokens(), 5 * lengths_of_chunk(kChunk, {}).target);
 }

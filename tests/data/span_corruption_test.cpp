@@ -168,17 +168,19 @@ TEST(SpanCorruption, TooFewSentinelsAreAnError) {
   EXPECT_THAT(message, HasSubstr("needs 150 sentinels, but tokenizer.sentinels is 100"));
 }
 
-TEST(Collate, PadsToTheLongestAndKeepsTheLengths) {
+TEST(Collate, PutsExamplesBehindEachOtherAndKeepsTheLengths) {
   const auto batch = collate({{{5, 0, 1}, {7, 1}}, {{6, 1}, {8, 9, 0, 1}}});
   EXPECT_EQ(batch.size, 2);
-  EXPECT_EQ(batch.input_length, 3);
-  EXPECT_EQ(batch.target_length, 4);
-  EXPECT_THAT(batch.input_ids, ElementsAre(5, 0, 1, 6, 1, 0));
-  EXPECT_THAT(batch.target_ids, ElementsAre(7, 1, 0, 0, 8, 9, 0, 1));
+  EXPECT_THAT(batch.input_ids, ElementsAre(5, 0, 1, 6, 1));
+  EXPECT_THAT(batch.target_ids, ElementsAre(7, 1, 8, 9, 0, 1));
   EXPECT_THAT(batch.input_lengths, ElementsAre(3, 2));  // the pad id inside a text counts
   EXPECT_THAT(batch.target_lengths, ElementsAre(2, 4));
   EXPECT_EQ(batch.input_tokens(), 5);
   EXPECT_EQ(batch.target_tokens(), 6);
+  EXPECT_THAT(batch.input(0), ElementsAre(5, 0, 1));
+  EXPECT_THAT(batch.input(1), ElementsAre(6, 1));
+  EXPECT_THAT(batch.target(0), ElementsAre(7, 1));
+  EXPECT_THAT(batch.target(1), ElementsAre(8, 9, 0, 1));
 }
 
 }  // namespace

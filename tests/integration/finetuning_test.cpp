@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "altup/util/error.h"
+#include "altup/util/text.h"
 #include "tests/integration/training_fixture.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/metrics.h"
@@ -94,6 +95,51 @@ TEST_F(FineTuning, AMixtureIsEvaluatedTaskByTaskAndResumesBitExactly) {
   for (const auto* file : {"model.safetensors", "optimizer.safetensors"}) {
     expect_equal_files(runs / "whole" / "checkpoints" / "latest" / file,
                        runs / "parts" / "checkpoints" / "latest" / file);
+  }
+}
+
+TEST_F(FineTuning, BucketsResumeBitExactlyInTheMiddleOfAGroup) {
+  testing::TempDir runs;
+  auto config = mixture();
+  config.model.dropout = 0.1;
+  config.task.bucket_batches = 4;
+  config.train.micro_batch_size = 2;
+  for (const auto padding : {Padding::kNone, Padding::kLongest}) {
+    config.train.padding = padding;
+    const auto whole = runs / str("whole_", enum_name(padding));
+    const auto parts = runs / str("parts_", enum_name(padding));
+    finetune(config, whole, Resume::kAuto);
+    auto half = config;
+    for (const int64_t steps : {1, 3}) {
+      half.train.steps = steps;
+      finetune(half, parts, Resume::kAuto);
+    }
+    finetune(config, parts, Resume::kMust);
+    for (const auto* file : {"model.safetensors", "optimizer.safetensors"}) {
+      expect_equal_files(whole / "checkpoints" / "latest" / file,
+                         parts / "checkpoints" / "latest" / file);
+    }
+  }
+}
+
+TEST_F(FineTuning, PaddingChangesTheArithmeticOnlyAndNotTheBatches) {
+  testing::TempDir runs;
+  std::vector<MetricRecord> records;
+  for (const auto padding : {Padding::kNone, Padding::kLongest, Padding::kMaximum}) {
+    auto config = mixture();
+    config.train.padding = padding;
+    config.train.steps = 4;
+    config.train.log_every = 4;
+    config.train.evaluate_every = 0;
+    const auto run = runs / std::string(enum_name(padding));
+    finetune(config, run, Resume::kAuto);
+    records.push_back(read_metrics(run / "metrics.jsonl").front());
+  }
+  for (const auto& record : records) {
+    EXPECT_EQ(record.values.at("tokens"), records[0].values.at("tokens"));
+    EXPECT_NEAR(record.values.at("loss"), records[0].values.at("loss"), 1e-4);
+    EXPECT_NEAR(record.values.at("gradient_norm"), records[0].values.at("gradient_norm"), 1e-3);
+    EXPECT_LT(record.values.at("data_seconds"), record.values.at("seconds"));
   }
 }
 

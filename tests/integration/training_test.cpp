@@ -102,9 +102,10 @@ TEST_P(EveryVariant, OverfitsInBf16Too) {
 
 // Gradients, through one AdamW-free step: plain parameters after an update differ by rounding only.
 TEST_F(TrainingTest, AccumulationIsOneLargeBatch) {
-  const auto after_one_step = [&](int64_t micro_batch_size) {
+  const auto after_one_step = [&](int64_t micro_batch_size, Padding padding) {
     auto config = tiny_run(Variant::kAltUp);
     config.train.micro_batch_size = micro_batch_size;
+    config.train.padding = padding;
     torch::manual_seed(3);
     T5 model(config.model);
     const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
@@ -112,15 +113,21 @@ TEST_F(TrainingTest, AccumulationIsOneLargeBatch) {
                                    config, Precision::kFp32);
     return std::make_pair(result, copies(model));
   };
-  const auto [whole, whole_weights] = after_one_step(8);
-  for (const int64_t micro : {1, 2, 3}) {
-    const auto [parts, part_weights] = after_one_step(micro);
-    EXPECT_NEAR(parts.loss, whole.loss, 1e-5) << micro;
-    EXPECT_NEAR(parts.gradient_norm, whole.gradient_norm, 1e-4 * whole.gradient_norm) << micro;
-    EXPECT_EQ(parts.target_tokens, whole.target_tokens);
-    for (size_t i = 0; i < whole_weights.size(); ++i) {
-      EXPECT_TRUE(torch::allclose(part_weights[i].second, whole_weights[i].second, 1e-3, 1e-4))
-          << whole_weights[i].first << " with micro-batches of " << micro;
+  const auto [whole, whole_weights] = after_one_step(8, Padding::kLongest);
+  for (const auto padding : {Padding::kNone, Padding::kLongest, Padding::kMaximum}) {
+    for (const int64_t micro : {1, 2, 3, 4, 8}) {
+      const auto how = std::to_string(micro) + ", padding " + std::string(enum_name(padding));
+      const auto [parts, part_weights] = after_one_step(micro, padding);
+      EXPECT_NEAR(parts.loss, whole.loss, 1e-5) << how;
+      EXPECT_NEAR(parts.gradient_norm, whole.gradient_norm, 1e-4 * whole.gradient_norm) << how;
+      EXPECT_EQ(parts.target_tokens, whole.target_tokens);
+      EXPECT_EQ(parts.tokens, whole.tokens);
+      EXPECT_EQ(parts.correct, whole.correct) << how;
+      EXPECT_EQ(parts.span_tokens, whole.span_tokens) << how;
+      for (size_t i = 0; i < whole_weights.size(); ++i) {
+        EXPECT_TRUE(torch::allclose(part_weights[i].second, whole_weights[i].second, 1e-3, 1e-4))
+            << whole_weights[i].first << " with micro-batches of " << how;
+      }
     }
   }
 }
@@ -160,8 +167,14 @@ TEST_F(TrainingTest, NotFiniteNamesThePlace) {
   }
 }
 
-TEST_F(TrainingTest, NotFiniteNamesTheModuleWhereItBegan) {
-  const auto config = tiny_run(Variant::kAltUp);
+class NotFinite : public TrainingTest, public ::testing::WithParamInterface<Padding> {};
+INSTANTIATE_TEST_SUITE_P(Paddings, NotFinite,
+                         ::testing::Values(Padding::kNone, Padding::kLongest, Padding::kMaximum),
+                         [](const auto& info) { return std::string(enum_name(info.param)); });
+
+TEST_P(NotFinite, NamesTheModuleWhereItBegan) {
+  auto config = tiny_run(Variant::kAltUp);
+  config.train.padding = GetParam();
   T5 model(config.model);
   const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
   {
@@ -169,7 +182,8 @@ TEST_F(TrainingTest, NotFiniteNamesTheModuleWhereItBegan) {
     model->named_parameters()["encoder.layers.1.feed_forward.wo.weight"].fill_(3e38);
   }
   try {
-    train_step(model, kPieces, *optimizer, random_batch(2, false), 5, config, Precision::kFp32);
+    train_step(model, kPieces, *optimizer, random_batch(2, /*ragged=*/true), 5, config,
+               Precision::kFp32);
     FAIL() << "an overflow went unnoticed";
   } catch (const std::runtime_error& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("the output of encoder.layers.1"));
@@ -251,7 +265,7 @@ TEST_F(TrainingTest, RunDirectoryHoldsWhatItPromises) {
   ASSERT_EQ(records.size(), 5U);  // training at 2, 4, 6; validation at 3, 6
   EXPECT_EQ(records.back().split, "validation");
   for (const auto* key : {"loss", "accuracy", "tokens", "tokens_per_second", "learning_rate",
-                          "gradient_norm", "seconds", "peak_memory_mib"}) {
+                          "gradient_norm", "seconds", "data_seconds", "peak_memory_mib"}) {
     EXPECT_TRUE(records.front().values.contains(key)) << key;
   }
 

@@ -343,6 +343,29 @@ def test_bench_times_what_it_is_asked_for(world, pretrained):
     assert 0 < 3 * 8 / decoding["tokens_per_second"] < (time.monotonic() - started) / 2
 
 
+def test_bench_counts_the_tokens_of_every_padding(world, pretrained):
+    """Against the lengths of the same batches, which the preview shows; the first one only warms up."""
+    examples, size, limits = 8, 4, {"inputs": 24, "targets": 6}
+    run = ("--config", ROOT / "configs" / "runs" / "finetune_sst2.toml", "--set", "task.data=glue", "task.target_length=6",
+           "task.input_length=24", "train.init_from=pretrained", f"train.batch_size={examples}",
+           f"train.micro_batch_size={size}", "train.precision=fp32")
+    figures = world.figures("bench", "finetune", *run, "--steps", 3)
+    shown = world.succeed("preview", *run, "--batches", 4, "--json", "-")
+    seen = [json.loads(line) for line in lines_of(shown)][examples:]
+    lengths = {side: [len(example[side]) for example in seen] for side in limits}
+    longest = {side: [max(of[i:i + size]) for i in range(0, len(of), size)] for side, of in lengths.items()}
+    assert (figures["steps"], figures["precision"]) == (3, "fp32")
+    assert figures["tokens"] == pytest.approx(sum(map(sum, lengths.values())) / 3)
+    computed = {"none": figures["tokens"], "longest": sum(size * sum(of) for of in longest.values()) / 3,
+                "maximum": examples * sum(limits.values())}
+    for padding, tokens in computed.items():
+        of = figures["padding"][padding]
+        assert of["computed_tokens"] == pytest.approx(tokens), padding
+        assert 0 < of["seconds_min"] <= of["seconds_per_step"] and of["ratio"] > 0 and of["tokens_per_second"] > 0
+    assert figures["padding"]["maximum"]["ratio"] == 1
+    assert computed["none"] < computed["longest"] < computed["maximum"]
+
+
 def operators(trace) -> list[str]:
     """The names of the operators in a Chrome trace, one for each call."""
     events = json.loads(trace.read_text())["traceEvents"]
