@@ -53,6 +53,15 @@ std::vector<Case> cases(torch::ScalarType type) {
        {random({kBatch, kInput, kHeads, kHeadWidth}), random({kBatch, kInput, kHeads, kHeadWidth}),
         random({kBatch, kInput, kHeads, kHeadWidth}),
         leaf(torch::randn({kHeads, 2 * kInput - 1}), torch::kFloat)}});
+  // bfloat16 products are ATen's on both sides.
+  const std::vector<std::pair<int64_t, int64_t>> projections = {
+      {kWidth, kHeads * kHeadWidth}, {kWidth, kInner}, {kInner, kWidth}};
+  for (const auto& [in, out] : projections) {
+    if (type != torch::kFloat) break;
+    list.push_back({altup::str("linear [", kBatch * kInput, ", ", in, "] -> ", out),
+                    [](const Tensors& t) { return Tensors{altup::linear(t[0], t[1])}; },
+                    {random({kBatch * kInput, in}), random({out, in})}});
+  }
   const auto targets = torch::randint(kVocabulary, {kBatch * kTarget}, torch::kInt64);
   const auto weights = torch::ones({kBatch * kTarget});
   list.push_back({"linear_cross_entropy [912, 512] x [32128, 512]",
