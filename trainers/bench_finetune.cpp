@@ -53,7 +53,7 @@ FinetuneBench bench_finetune(const RunConfig& run, int64_t steps) {
   result.precision = resolve_precision(config.train.precision, model->shared->weight.device());
   std::array<std::vector<double>, kWays.size()> seconds;  // of each batch
   std::vector<double> tokens;                             // of each batch
-  for (const auto way : kWays) result.paddings.push_back({.padding = way});
+  for (const auto way : kWays) result.paddings.emplace_back().padding = way;
   int64_t step = 0;
   for (int64_t number = -1; number < steps; ++number) {  // the first batch warms up
     const Batch batch = source->next();
