@@ -107,11 +107,13 @@ std::string table_html(const ExperimentResults& results) {
              "</tr></thead>\n<tbody>", body, "</tbody></table></div>\n");
 }
 
-std::string cell_of(std::string text) {
-  for (size_t at = text.find('|'); at != std::string::npos; at = text.find('|', at + 2)) {
-    text.insert(at, "\\");
+std::string cell_of(const std::string& text) {
+  std::string cell;
+  for (const char c : text) {
+    if (c == '|') cell += '\\';
+    cell += c;
   }
-  return text;
+  return cell;
 }
 
 std::string table_markdown(const ExperimentResults& results) {
