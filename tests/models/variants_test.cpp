@@ -104,8 +104,8 @@ TEST(AltUp, MovesTheBlocksThatNoLayerComputes) {
   const auto ids = random_ids(1, 6, config);
   const auto embedded = model->shared(ids);
   const auto state = enter_blocks(embedded, config);
-  const auto computed = model->encoder->layers->at<EncoderLayerImpl>(0).forward(
-      state[0], torch::zeros({1, 3, 6, 6}), {});
+  const auto computed =
+      model->encoder->layers->at<EncoderLayerImpl>(0).forward(state[0], AttentionOptions{});
   const auto moved = model->encoder->altup->at<AltUpUpdateImpl>(0).forward(state, computed);
   EXPECT_GT(largest_difference(moved[1], state[1]), 0.1);
 

@@ -72,7 +72,9 @@ TEST(Linear, UnderAutocastFewRowsReadBf16AndManyAreNotEmulated) {
   EXPECT_EQ(y.scalar_type(), torch::kFloat);
   EXPECT_LT(largest(y - expected), 1e-4);
   EXPECT_EQ(y_of_many.scalar_type(), multiplies_bf16() ? torch::kBFloat16 : torch::kFloat);
-  if (!multiplies_bf16()) EXPECT_TRUE(torch::equal(y_of_many, exact));
+  if (!multiplies_bf16()) {
+    EXPECT_TRUE(torch::equal(y_of_many, exact));
+  }
 }
 
 }  // namespace
