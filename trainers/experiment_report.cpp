@@ -121,13 +121,13 @@ std::string table_markdown(const ExperimentResults& results) {
   std::string out = "| variant |";
   std::string rule = "|---|";
   for (const auto& column : columns) {
-    out += " " + cell_of(column.title) + " |";
+    out += str(" ", cell_of(column.title), " |");
     rule += "---|";
   }
   out += "\n" + rule + "\n";
   for (const auto& variant : results.variants) {
-    out += "| " + cell_of(variant.plan.label) + " |";
-    for (const auto& column : columns) out += " " + cell_of(column.cell(variant)) + " |";
+    out += str("| ", cell_of(variant.plan.label), " |");
+    for (const auto& column : columns) out += str(" ", cell_of(column.cell(variant)), " |");
     out += "\n";
   }
   return out;
