@@ -21,7 +21,8 @@ Int8Weight quantise(const torch::Tensor& weight) {
 }
 
 torch::Tensor project(const torch::Tensor& x, const torch::Tensor& weight, const Int8Weight& int8) {
-  if (torch::GradMode::is_enabled() || !x.device().is_cpu() || use_reference_kernels()) {
+  // Not wherever gradients are off: recomputing an activation has to give the same bits.
+  if (!c10::InferenceMode::is_enabled() || !x.device().is_cpu() || use_reference_kernels()) {
     return altup::linear(x, weight);
   }
   if (int8.values.defined()) return linear_few_rows(x, int8.values, int8.scale);

@@ -16,7 +16,7 @@ struct Int8Weight {
 /// Rounds to the nearest multiple of the row's largest magnitude / 127.
 Int8Weight quantise(const torch::Tensor& weight);
 
-/// y = x W^T. x [..., in], weight [out, in] -> [..., out]. Without gradients and on CPU: with `int8`
+/// y = x W^T. x [..., in], weight [out, in] -> [..., out]. In c10::InferenceMode, on CPU: with `int8`
 /// in the place of `weight` where it is given; a step of decoding, up to 64 rows, by
 /// altup::linear_few_rows; and more rows not lowered by autocast where the processor would emulate
 /// bf16. In all three cases the result is fp32 also under autocast.
@@ -30,7 +30,7 @@ class LinearImpl : public torch::nn::Module {
   }
   /// [..., in] -> [..., out]
   torch::Tensor forward(const torch::Tensor& x) { return project(x, weight, int8_); }
-  /// From now on a copy of the weight in int8 is used where no gradients are made, on CPU; it does
+  /// From now on a copy of the weight in int8 is used in c10::InferenceMode, on CPU; it does
   /// not follow later changes of the weight.
   void quantise() { int8_ = altup::quantise(weight); }
   bool is_quantised() const { return int8_.values.defined(); }

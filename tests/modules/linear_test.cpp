@@ -19,7 +19,7 @@ TEST(Linear, IsTheSameForFewRowsAndMany) {
   for (const int64_t rows : {1, 7, 64, 65, 200}) {
     const auto x = torch::randn({rows, 48});
     const auto with_gradient = linear(x);
-    torch::NoGradGuard no_grad;
+    c10::InferenceMode inference;
     EXPECT_LT(largest(linear(x) - with_gradient), 1e-4) << rows;
   }
 }
@@ -36,7 +36,7 @@ TEST(Linear, Int8IsWithinHalfAStepOfEachWeight) {
   EXPECT_EQ(largest(int8.values[3]), 0);
 }
 
-TEST(Linear, ReadsInt8WhereNoGradientsAreMade) {
+TEST(Linear, ReadsInt8InInferenceMode) {
   torch::manual_seed(3);
   Linear linear(16, 6);
   torch::nn::init::normal_(linear->weight);
@@ -47,7 +47,7 @@ TEST(Linear, ReadsInt8WhereNoGradientsAreMade) {
     const auto x = torch::randn({rows, 16});
     const auto exact = torch::linear(x, linear->weight);
     EXPECT_LT(largest(linear(x) - exact), 1e-5);  // with gradients
-    torch::NoGradGuard no_grad;
+    c10::InferenceMode inference;
     EXPECT_LT(largest(linear(x) - torch::linear(x, rounded)), 1e-3);
     EXPECT_GT(largest(linear(x) - exact), 3e-3);
   }
@@ -55,7 +55,7 @@ TEST(Linear, ReadsInt8WhereNoGradientsAreMade) {
 
 TEST(Linear, UnderAutocastFewRowsReadBf16AndManyAreNotEmulated) {
   torch::manual_seed(4);
-  torch::NoGradGuard no_grad;
+  c10::InferenceMode inference;
   Linear linear(32, 12);
   torch::nn::init::normal_(linear->weight);
   const auto few = torch::randn({3, 32});

@@ -116,7 +116,8 @@ TEST(LinearFewRows, Int8RoundsEachRowToTheBitsThatItsSumsLeave) {
   at::manual_seed(8);
   for (const int64_t in : {5, 512, 2048}) {
     const auto weights = random_weights(9, in, at::kChar);
-    const auto x = at::randn({6, in}) * at::tensor({1e-20, 1.0, 1e20, 3.0, 0.0, 1.0}).unsqueeze(1);
+    const auto x =
+        at::randn({6, in}) * at::tensor({1e-20F, 1.0F, 1e20F, 3.0F, 0.0F, 1.0F}).unsqueeze(1);
     const auto step = x.to(at::kDouble).abs().amax(1, /*keepdim=*/true) / largest_of(in);
     const auto in_steps = (x.to(at::kDouble) / step).nan_to_num();  // a row of zeros
     const auto rounded = in_steps.round();
