@@ -102,7 +102,7 @@ TEST_P(EveryKind, TheQuantisedModelIsNearTheExactOne) {
   const auto ids = random_ids(2, 3, config);
   const auto with_gradients = model->forward(inputs, {}, ids);
   const auto run = [&] {
-    torch::NoGradGuard no_grad;
+    const c10::InferenceMode inference;
     return model->forward(inputs, {}, ids);
   };
   const auto exact = run();
