@@ -113,7 +113,8 @@ AttentionGradients composed_backward_sequence(const at::Tensor& dout, const at::
 }
 
 void check_offsets_shape(const OptionalTensor& offsets, const at::Tensor& q, const char* name) {
-  TORCH_CHECK(offsets->dim() == 1 && offsets->scalar_type() == at::kLong && offsets->is_cpu(),
+  TORCH_CHECK(offsets->dim() == 1 && offsets->scalar_type() == at::kLong &&
+                  (offsets->is_cpu() || offsets->is_meta()),
               "altup::attention: ", name, " must be int64 [sequences + 1] on the CPU, got ",
               offsets->scalar_type(), " ", offsets->sym_sizes());
   TORCH_SYM_CHECK(q.sym_size(0).sym_eq(1), "altup::attention: offsets divide one row of tokens; q ",

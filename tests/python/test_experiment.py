@@ -46,7 +46,7 @@ def grid(tmp_path_factory) -> Altup:
     (directory / "base.toml").write_text(BASE)
     (directory / "grid.toml").write_text(GRID)
     altup = Altup(directory)
-    altup.succeed("tokenizer", "train", "--input", "train.txt", "--vocab-size", 120, "--output", "tokenizer")
+    altup.succeed("tokenizer", "train", "--input", "train.txt", "--vocab-size", 90, "--output", "tokenizer")
     return altup
 
 
