@@ -60,7 +60,7 @@ def listed(grid, *arguments) -> list[dict]:
 
 def metrics(directory) -> list[dict]:
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    timing = ("seconds", "tokens_per_second", "peak_memory_mib")
+    timing = ("seconds", "data_seconds", "tokens_per_second", "peak_memory_mib")
     return [{key: value for key, value in line.items() if key not in timing} for line in lines]
 
 
