@@ -61,6 +61,13 @@ at::Tensor product_of(const at::Tensor& a, const at::Tensor& b) {
   return c;
 }
 
+/// A fake or wrapped tensor, of which only dispatched operators may be asked.
+bool is_traced(const at::Tensor& x) {
+  const auto keys = x.key_set();
+  return keys.has(c10::DispatchKey::Python) || keys.has(c10::DispatchKey::Functionalize) ||
+         x.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
+}
+
 class Linear : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
@@ -72,10 +79,11 @@ class Linear : public torch::autograd::Function<Linear> {
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const auto saved = context->get_saved_variables();
     const auto& [x, weight] = std::tie(saved[0], saved[1]);
-    // Recorded where a second derivative is asked for.
-    if (at::GradMode::is_enabled()) {
-      const auto dy = grads[0].reshape({-1, weight.size(0)});
-      return {at::mm(dy, weight).view_as(x), at::mm(dy.t(), x.reshape({-1, x.size(-1)}))};
+    // Recorded where a second derivative is asked for, or a compiler looks on.
+    if (at::GradMode::is_enabled() || is_traced(grads[0])) {
+      const auto dy = grads[0].reshape_symint({-1, weight.sym_size(0)});
+      const auto rows = x.reshape_symint({-1, weight.sym_size(1)});
+      return {at::mm(dy, weight).reshape_symint(x.sym_sizes()), at::mm(dy.t(), rows)};
     }
     const auto dy = as_matrix(grads[0]);
     variable_list result(2);
