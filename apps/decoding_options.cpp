@@ -1,5 +1,6 @@
 #include "apps/decoding_options.h"
 
+#include "altup/util/error.h"
 #include "altup/util/field_value.h"
 #include "apps/command.h"
 #include "trainers/runtime.h"
@@ -79,6 +80,9 @@ Precision decoding_precision(const std::string& precision, const RunConfig& chec
 
 Precision set_decoding_precision(const std::string& precision, LoadedModel& loaded) {
   if (precision != "int8") return decoding_precision(precision, loaded.config);
+  if (!loaded.model->shared->weight.is_cpu()) {
+    throw UserError("--precision int8 is for CPUs; expected fp32 or bf16 on this device");
+  }
   loaded.model->quantise();
   return Precision::kFp32;
 }

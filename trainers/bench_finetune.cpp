@@ -17,11 +17,6 @@
 namespace altup {
 namespace {
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 /// Tokens that go through the model, padding included.
 double computed_tokens(const Batch& batch, const RunConfig& config) {
   const int64_t micro =

@@ -19,6 +19,7 @@
 #include "trainers/experiment_plan.h"
 #include "trainers/metrics.h"
 #include "trainers/runtime.h"
+#include "trainers/timing.h"
 
 namespace altup {
 namespace {
@@ -161,12 +162,6 @@ void make_directory(const fs::path& directory) {
 std::string how_it_ended(const ChildResult& result) {
   return result.signal != 0 ? str("was killed by signal ", result.signal)
                             : str("ended with exit code ", result.exit_code);
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 }  // namespace

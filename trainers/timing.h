@@ -19,10 +19,16 @@ inline double seconds_of(const std::function<void()>& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-inline Timing summarise(std::vector<double> seconds) {
+/// The middle value, or the mean of the middle two; `values` not empty.
+inline double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+inline Timing summarise(const std::vector<double>& seconds) {
   if (seconds.empty()) return {};
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds[seconds.size() / 2], seconds.front()};
+  return {median(seconds), *std::min_element(seconds.begin(), seconds.end())};
 }
 
 // Runs both bodies once to warm up, then `repeats` times in turn.

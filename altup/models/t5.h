@@ -47,7 +47,7 @@ class T5Impl : public torch::nn::Module {
                           const SequenceOffsets& offsets = {});
 
   const T5Config& config() const { return config_; }
-  /// From now on products without gradients use int8 copies of the weights, made now. CPU only.
+  /// From now on products in c10::InferenceMode read int8 copies of the weights, made now. CPU only.
   void quantise();
   /// Recompute every layer in the backward pass.
   void set_activation_checkpointing(bool enabled);

@@ -4,15 +4,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <optional>
 #include <tuple>
 #include <vector>
 
 #include "altup/ops/ops.h"
+#include "altup/ops/optional_tensor.h"
 
 namespace altup::internal {
 
-using OptionalTensor = std::optional<at::Tensor>;
 using AttentionOutputs = std::tuple<at::Tensor, at::Tensor>;  ///< out, lse [B, H, T]
 using AttentionGradients =
     std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;  ///< dq, dk, dv, drelative_bias
@@ -29,14 +28,7 @@ struct AttentionTerms {
   int64_t seed = 0;
 };
 
-inline bool given(const OptionalTensor& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
 inline AttentionTerms terms_of(const AttentionOptions& options) {
-  const auto optional = [](const at::Tensor& tensor) {
-    return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
-  };
   return {optional(options.relative_bias),
           options.zero_distance,
           options.causal,

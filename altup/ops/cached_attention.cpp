@@ -22,14 +22,6 @@
 #endif
 
 namespace altup::internal {
-namespace {
-
-bool given(const OptionalTensor& tensor) {
-  return tensor.has_value() && tensor->defined();
-}
-
-}  // namespace
-
 void check_cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                             int64_t length, const at::Tensor& sources, const OptionalTensor& bias,
                             const OptionalTensor& key_bias) {
@@ -87,6 +79,19 @@ at::Tensor cached_attention_composed(const at::Tensor& q, const at::Tensor& keys
                                      key_bias.value_or(at::Tensor()));
 }
 
+/// The kernel reads what they name: the first `length` of each row, or the one of each.
+void check_sources(const at::Tensor& sources, int64_t length, int64_t rows) {
+  const int64_t columns = sources.dim() == 2 ? length : 1;
+  for (int64_t row = 0; row < sources.size(0); ++row) {
+    const auto* source = sources.const_data_ptr<int64_t>() + row * sources.stride(0);
+    for (int64_t column = 0; column < columns; ++column) {
+      TORCH_CHECK_INDEX(source[column] >= 0 && source[column] < rows,
+                        "altup::cached_attention: source ", source[column], " of row ", row,
+                        " is not in [0, ", rows, ")");
+    }
+  }
+}
+
 template <typename Cached>
 void run(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values, int64_t length,
          const at::Tensor& sources, const at::Tensor& bias, const at::Tensor& key_bias,
@@ -140,6 +145,7 @@ at::Tensor cached_attention_cpu(const at::Tensor& q_given, const at::Tensor& key
   }
   const auto q = q_given.to(at::kFloat).contiguous();
   const auto sources = sources_given.stride(-1) == 1 ? sources_given : sources_given.contiguous();
+  check_sources(sources, length, keys.size(0));
   at::Tensor bias;
   if (given(bias_given)) {
     bias = bias_given->to(at::kFloat);

@@ -5,12 +5,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <optional>
 #include <tuple>
 
-namespace altup::internal {
+#include "altup/ops/optional_tensor.h"
 
-using OptionalTensor = std::optional<at::Tensor>;
+namespace altup::internal {
 
 /// Each checks shapes and types, as ops.h promises.
 void check_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,

@@ -33,7 +33,7 @@ void check_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                   " must agree in their last size");
   TORCH_CHECK_TYPE(at::isFloatingType(x.scalar_type()),
                    "altup::linear_few_rows: x must be of a floating type, got ", x.scalar_type());
-  const bool scaled = scale.has_value() && scale->defined();
+  const bool scaled = given(scale);
   TORCH_CHECK_TYPE(
       weight.scalar_type() == at::kChar ? scaled
                                         : !scaled && at::isFloatingType(weight.scalar_type()),

@@ -296,6 +296,9 @@ TEST_F(AttentionOp, RefusesWhatDoesNotFit) {
                       {.query_offsets = offsets({0, 2}), .key_offsets = offsets({0, 5})}),
               ::testing::HasSubstr("end with the number of tokens, 3 and 5"));
   EXPECT_THAT(message({1, 3, 2, 4}, {1, 5, 2, 4},
+                      {.query_offsets = offsets({0}), .key_offsets = offsets({0})}),
+              ::testing::HasSubstr("end with the number of tokens, 3 and 5"));
+  EXPECT_THAT(message({1, 3, 2, 4}, {1, 5, 2, 4},
                       {.query_offsets = offsets({0, 2, 3}), .key_offsets = offsets({0, 5, 5})}),
               ::testing::HasSubstr("queries without a key"));
 }

@@ -260,6 +260,12 @@ TEST(CachedAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(attend(q, 8, sources.narrow(0, 0, 2)), c10::Error);
   EXPECT_THROW(attend(q, 8, at::zeros({3, 7}, at::kLong)), c10::Error);
   EXPECT_THROW(attend(q, 8, sources.to(at::kInt)), c10::Error);
+  EXPECT_THROW(attend(q, 8, sources + 2), c10::IndexError);  // the cache has rows 0 and 1
+  EXPECT_THROW(attend(q, 8, sources - 1), c10::IndexError);
+  auto late = at::zeros({3, 8}, at::kLong);
+  late[2][7] = 2;
+  EXPECT_NO_THROW(attend(q, 7, late));
+  EXPECT_THROW(attend(q, 8, late), c10::IndexError);
   EXPECT_THROW(attend(at::randn({3, 1, 2, 5}), 8, sources), c10::Error);
 }
 
