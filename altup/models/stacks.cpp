@@ -72,9 +72,10 @@ AttentionOptions with_bias(AttentionOptions options, const torch::Tensor& relati
 // them.
 torch::Tensor run_layer(torch::nn::ModuleList& updates, int64_t index, const torch::Tensor& state,
                         const std::function<torch::Tensor(const torch::Tensor&)>& layer) {
-  if (updates->is_empty()) return layer(state[0]).unsqueeze(0);
+  if (updates->is_empty()) return layer(state.squeeze(0)).unsqueeze(0);
   auto& update = updates->at<AltUpUpdateImpl>(static_cast<size_t>(index));
-  return update.forward(state, layer(update.active(state)));
+  const auto [whole, active] = update.open(state);
+  return update.forward(whole, layer(active));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 
 #include <torch/torch.h>
 
+#include <utility>
+
 namespace altup {
 
 struct AltUpUpdateConfig {
@@ -23,6 +25,9 @@ class AltUpUpdateImpl : public torch::nn::Module {
   void reset_parameters();
   /// The block that the layer has to compute: a view [B, T, d] of x [K, B, T, d].
   torch::Tensor active(const torch::Tensor& x) const { return x[config_.active_block]; }
+  /// x and active(x), to be used in the places of x and x[j]: the gradient of the second is added to
+  /// that of the first where it lies, for which autograd would fill and add a whole state.
+  std::pair<torch::Tensor, torch::Tensor> open(const torch::Tensor& x) const;
   /// x [K, B, T, d] before the layer, x_tilde [B, T, d] from the layer -> [K, B, T, d].
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& x_tilde);
 

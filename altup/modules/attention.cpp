@@ -141,9 +141,10 @@ torch::ScalarType AttentionImpl::cached_type() const {
 torch::Tensor AttentionImpl::cached_self_attention(const torch::Tensor& x,
                                                    const torch::Tensor& bias,
                                                    AttentionCache& cache) {
-  const auto queries = by_head(q(x));  // [R, T, H, d_kv]
-  cache.append(by_head(k(x)), by_head(v(x)), cached_type());
-  return o(cached_attention(queries, cache.keys, cache.values, cache.length, cache.sources, bias));
+  const auto projected = project(x, {q, k, v});  // [R, T, H·d_kv] each
+  cache.append(by_head(projected[1]), by_head(projected[2]), cached_type());
+  return o(cached_attention(by_head(projected[0]), cache.keys, cache.values, cache.length,
+                            cache.sources, bias));
 }
 
 torch::Tensor AttentionImpl::cached_cross_attention(const torch::Tensor& x,

@@ -26,8 +26,13 @@ void FeedForwardImpl::reset_parameters() {
 }
 
 torch::Tensor FeedForwardImpl::forward(const torch::Tensor& x) {
-  auto hidden =
-      config_.gated_gelu ? gated_gelu(wi_0(x), wi_1(x)) : torch::relu(wi(x));  // [..., d_ff]
+  torch::Tensor hidden;  // [..., d_ff]
+  if (config_.gated_gelu) {
+    const auto gate_and_value = project(x, {wi_0, wi_1});
+    hidden = gated_gelu(gate_and_value[0], gate_and_value[1]);
+  } else {
+    hidden = torch::relu(wi(x));
+  }
   if (is_training() && config_.dropout > 0) hidden = torch::dropout(hidden, config_.dropout, true);
   return wo(hidden);
 }

@@ -5,6 +5,9 @@
 
 #include <torch/torch.h>
 
+#include <initializer_list>
+#include <vector>
+
 namespace altup {
 
 /// A weight [out, in] as whole numbers of 8 bits times one factor an output.
@@ -34,6 +37,7 @@ class LinearImpl : public torch::nn::Module {
   /// not follow later changes of the weight.
   void quantise() { int8_ = altup::quantise(weight); }
   bool is_quantised() const { return int8_.values.defined(); }
+  const Int8Weight& int8() const { return int8_; }
 
   torch::Tensor weight;  // [out, in]
 
@@ -41,5 +45,8 @@ class LinearImpl : public torch::nn::Module {
   Int8Weight int8_;
 };
 TORCH_MODULE(Linear);
+
+/// What each of `linears`, all quantised or none, makes of x; decoding steps go over x once.
+std::vector<torch::Tensor> project(const torch::Tensor& x, std::initializer_list<Linear> linears);
 
 }  // namespace altup

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <tuple>
+#include <vector>
 
 #include "altup/ops/optional_tensor.h"
 
@@ -14,6 +15,7 @@ namespace altup::internal {
 /// Each checks shapes and types, as ops.h promises.
 void check_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                            const OptionalTensor& scale);
+void check_linears_few_rows(const at::Tensor& x, at::TensorList weights, at::TensorList scales);
 void check_cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                             int64_t length, const at::Tensor& sources, const OptionalTensor& bias,
                             const OptionalTensor& key_bias);
@@ -22,6 +24,8 @@ void check_likeliest(const at::Tensor& scores, int64_t count, int64_t valid);
 /// The registered operators, through the dispatcher.
 at::Tensor dispatch_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                                     const OptionalTensor& scale);
+std::vector<at::Tensor> dispatch_linears_few_rows(const at::Tensor& x, at::TensorList weights,
+                                                  at::TensorList scales);
 at::Tensor dispatch_cached_attention(const at::Tensor& q, const at::Tensor& keys,
                                      const at::Tensor& values, int64_t length,
                                      const at::Tensor& sources, const OptionalTensor& bias,

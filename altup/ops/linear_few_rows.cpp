@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "altup/ops/cpu_dispatch.h"
 #include "altup/ops/decoding.h"
@@ -47,6 +48,18 @@ void check_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
   }
 }
 
+void check_linears_few_rows(const at::Tensor& x, at::TensorList weights, at::TensorList scales) {
+  TORCH_CHECK(scales.empty() || scales.size() == weights.size(),
+              "altup::linear_few_rows: ", scales.size(), " scales with ", weights.size(),
+              " weights; expected one each or none");
+  for (size_t i = 0; i < weights.size(); ++i) {
+    TORCH_CHECK_TYPE(weights[i].scalar_type() == weights[0].scalar_type(),
+                     "altup::linear_few_rows: weights must be of one type, got ",
+                     weights[0].scalar_type(), " and ", weights[i].scalar_type());
+    check_linear_few_rows(x, weights[i], scales.empty() ? std::nullopt : optional(scales[i]));
+  }
+}
+
 at::Tensor dispatch_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                                     const OptionalTensor& scale) {
   static const auto op = c10::Dispatcher::singleton()
@@ -55,10 +68,18 @@ at::Tensor dispatch_linear_few_rows(const at::Tensor& x, const at::Tensor& weigh
   return op.call(x, weight, scale);
 }
 
+std::vector<at::Tensor> dispatch_linears_few_rows(const at::Tensor& x, at::TensorList weights,
+                                                  at::TensorList scales) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("altup::linear_few_rows", "several")
+                             .typed<decltype(dispatch_linears_few_rows)>();
+  return op.call(x, weights, scales);
+}
+
 namespace {
 
-at::Tensor linear_few_rows_composed(const at::Tensor& x, const at::Tensor& weight,
-                                    const OptionalTensor& scale) {
+at::Tensor one_composed(const at::Tensor& x, const at::Tensor& weight,
+                        const OptionalTensor& scale) {
   return reference::linear_few_rows(x, weight, scale.value_or(at::Tensor()));
 }
 
@@ -67,32 +88,54 @@ constexpr int64_t kGrain = 1 << 15;
 /// The largest magnitude of a weight in int8, −128 included.
 constexpr int64_t kLargestInt8 = 128;
 
-int64_t columns_of_a_thread(const at::Tensor& x) {
-  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, x.numel()));
+/// Calls `part(i, begin, end)` for columns [begin, end) of the i-th weight, the threads sharing the
+/// columns of all of them.
+template <typename Part>
+void share_columns(const at::Tensor& x, at::TensorList weights, const Part& part) {
+  std::vector<int64_t> ends;
+  for (const auto& weight : weights) {
+    ends.push_back((ends.empty() ? 0 : ends.back()) + weight.size(0));
+  }
+  const int64_t grain = std::max<int64_t>(1, kGrain / x.numel());
+  at::parallel_for(0, ends.back(), grain, [&](int64_t begin, int64_t end) {
+    int64_t first = 0;
+    for (size_t i = 0; i < ends.size(); first = ends[i++]) {
+      const int64_t from = std::max(begin, first);
+      const int64_t to = std::min(end, ends[i]);
+      if (from < to) part(i, from - first, to - first);
+    }
+  });
 }
 
 template <typename Weight>
-void run(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
-  LinearFewRowsArguments<Weight> args;
-  args.in = weight.size(1);
-  args.rows = x.numel() / args.in;
-  args.x = pointer<float>(x);
-  args.weight = pointer<Weight>(weight);
-  args.y = mutable_pointer<float>(y);
-  args.y_stride = weight.size(0);
+void run(const at::Tensor& x, at::TensorList weights, const std::vector<at::Tensor>& y) {
+  LinearFewRowsArguments<Weight> shared;
+  shared.in = x.size(-1);
+  shared.rows = x.numel() / shared.in;
+  shared.x = pointer<float>(x);
   const auto kernel = ALTUP_OF_THIS_CPU(linear_few_rows_kernel<Weight>());
-  at::parallel_for(0, weight.size(0), columns_of_a_thread(x),
-                   [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
+  share_columns(x, weights, [&](size_t i, int64_t begin, int64_t end) {
+    auto args = shared;
+    args.weight = pointer<Weight>(weights[i]);
+    args.y = mutable_pointer<float>(y[i]);
+    args.y_stride = weights[i].size(0);
+    kernel(args, begin, end);
+  });
 }
 
 /// Each row of x becomes whole numbers of up to 16 bits: as many as let no sum overflow.
-void run_int8(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale,
-              const at::Tensor& y) {
-  const int64_t in = weight.size(1);
+void run_int8(const at::Tensor& x, at::TensorList weights, at::TensorList scales,
+              const std::vector<at::Tensor>& y) {
+  const int64_t in = x.size(-1);
   const int64_t rows = x.numel() / in;
   const int64_t largest = std::clamp<int64_t>(INT32_MAX / (kLargestInt8 * in), 1, INT16_MAX);
   const auto rounded = at::empty({rows, in}, x.options().dtype(at::kShort));
   const auto x_scale = at::empty({rows}, x.options());
+  LinearInt8Arguments shared;
+  shared.in = in;
+  shared.rows = rows;
+  shared.x = rounded.const_data_ptr<int16_t>();
+  shared.x_scale = pointer<float>(x_scale);
   const auto round = ALTUP_OF_THIS_CPU(round_row_kernel());
   at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / in), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
@@ -101,77 +144,114 @@ void run_int8(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& s
                 rounded.mutable_data_ptr<int16_t>() + row * in);
     }
   });
-  LinearInt8Arguments args;
-  args.in = in;
-  args.rows = rows;
-  args.x = rounded.const_data_ptr<int16_t>();
-  args.x_scale = pointer<float>(x_scale);
-  args.weight = weight.const_data_ptr<int8_t>();
-  args.scale = pointer<float>(scale);
-  args.y = mutable_pointer<float>(y);
-  args.y_stride = weight.size(0);
   const auto kernel = ALTUP_OF_THIS_CPU(linear_int8_kernel());
-  at::parallel_for(0, weight.size(0), columns_of_a_thread(x),
-                   [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
+  share_columns(x, weights, [&](size_t i, int64_t begin, int64_t end) {
+    auto args = shared;
+    args.weight = weights[i].const_data_ptr<int8_t>();
+    args.scale = pointer<float>(scales[i]);
+    args.y = mutable_pointer<float>(y[i]);
+    args.y_stride = weights[i].size(0);
+    kernel(args, begin, end);
+  });
 }
 
-at::Tensor linear_few_rows_cpu(const at::Tensor& x_given, const at::Tensor& weight_given,
-                               const OptionalTensor& scale_given) {
-  check_linear_few_rows(x_given, weight_given, scale_given);
-  const auto type = weight_given.scalar_type();
+std::vector<at::Tensor> several_cpu(const at::Tensor& x_given, at::TensorList weights_given,
+                                    at::TensorList scales_given) {
+  check_linears_few_rows(x_given, weights_given, scales_given);
+  if (weights_given.empty()) return {};
+  const auto type = weights_given[0].scalar_type();
   const bool has_kernel = (type == at::kFloat || type == at::kBFloat16 || type == at::kChar) &&
                           at::toOpMathType(x_given.scalar_type()) == at::kFloat &&
                           x_given.numel() > 0;
-  if (!has_kernel) return linear_few_rows_composed(x_given, weight_given, scale_given);
+  if (!has_kernel) return reference::linears_few_rows(x_given, weights_given, scales_given);
   const auto x = x_given.to(at::kFloat).contiguous();
-  const auto weight = weight_given.contiguous();
   auto sizes = x.sizes().vec();
-  sizes.back() = weight.size(0);
-  const auto y = at::empty(sizes, x.options());
+  std::vector<at::Tensor> weights, scales, y;
+  for (size_t i = 0; i < weights_given.size(); ++i) {
+    weights.push_back(weights_given[i].contiguous());
+    if (type == at::kChar) scales.push_back(scales_given[i].to(at::kFloat).contiguous());
+    sizes.back() = weights[i].size(0);
+    y.push_back(at::empty(sizes, x.options()));
+  }
   if (type == at::kFloat) {
-    run<float>(x, weight, y);
+    run<float>(x, weights, y);
   } else if (type == at::kBFloat16) {
-    run<BFloat16Bits>(x, weight, y);
+    run<BFloat16Bits>(x, weights, y);
   } else {
-    run_int8(x, weight, scale_given->to(at::kFloat).contiguous(), y);
+    run_int8(x, weights, scales, y);
   }
   return y;
 }
 
-at::Tensor linear_few_rows_meta(const at::Tensor& x, const at::Tensor& weight,
-                                const OptionalTensor& scale) {
-  check_linear_few_rows(x, weight, scale);
+at::Tensor one_cpu(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& scale) {
+  return several_cpu(x, weight, given(scale) ? at::TensorList(*scale) : at::TensorList())[0];
+}
+
+at::Tensor shape_of_one(const at::Tensor& x, const at::Tensor& weight) {
   auto sizes = x.sym_sizes().vec();
   sizes.back() = weight.sym_size(0);
   return at::empty_symint(sizes, x.options().dtype(at::toOpMathType(x.scalar_type())));
 }
 
+at::Tensor one_meta(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& scale) {
+  check_linear_few_rows(x, weight, scale);
+  return shape_of_one(x, weight);
+}
+
+std::vector<at::Tensor> several_meta(const at::Tensor& x, at::TensorList weights,
+                                     at::TensorList scales) {
+  check_linears_few_rows(x, weights, scales);
+  std::vector<at::Tensor> y;
+  for (const auto& weight : weights) y.push_back(shape_of_one(x, weight));
+  return y;
+}
+
 /// Only the weight is read in autocast's type, from the copy that autocast keeps of a parameter.
-at::Tensor linear_few_rows_autocast(const at::Tensor& x, const at::Tensor& weight,
-                                    const OptionalTensor& scale) {
+at::Tensor one_autocast(const at::Tensor& x, const at::Tensor& weight,
+                        const OptionalTensor& scale) {
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
   const auto device = x.device().type();
   const auto lower = at::autocast::get_autocast_dtype(device);
   return dispatch_linear_few_rows(x, at::autocast::cached_cast(lower, weight, device), scale);
 }
 
+std::vector<at::Tensor> several_autocast(const at::Tensor& x, at::TensorList weights,
+                                         at::TensorList scales) {
+  const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
+  const auto device = x.device().type();
+  const auto lower = at::autocast::get_autocast_dtype(device);
+  return dispatch_linears_few_rows(x, at::autocast::cached_cast(lower, weights, device), scales);
+}
+
 TORCH_LIBRARY_IMPL(altup, CompositeExplicitAutograd, m) {
-  if (is_first_copy()) m.impl("linear_few_rows", linear_few_rows_composed);
+  if (!is_first_copy()) return;
+  m.impl("linear_few_rows", one_composed);
+  m.impl("linear_few_rows.several", reference::linears_few_rows);
 }
 TORCH_LIBRARY_IMPL(altup, CPU, m) {
-  if (is_first_copy()) m.impl("linear_few_rows", linear_few_rows_cpu);
+  if (!is_first_copy()) return;
+  m.impl("linear_few_rows", one_cpu);
+  m.impl("linear_few_rows.several", several_cpu);
 }
 TORCH_LIBRARY_IMPL(altup, Meta, m) {
-  if (is_first_copy()) m.impl("linear_few_rows", linear_few_rows_meta);
+  if (!is_first_copy()) return;
+  m.impl("linear_few_rows", one_meta);
+  m.impl("linear_few_rows.several", several_meta);
 }
 TORCH_LIBRARY_IMPL(altup, Autograd, m) {
-  if (is_first_copy()) m.impl("linear_few_rows", torch::autograd::autogradNotImplementedFallback());
+  if (!is_first_copy()) return;
+  m.impl("linear_few_rows", torch::autograd::autogradNotImplementedFallback());
+  m.impl("linear_few_rows.several", torch::autograd::autogradNotImplementedFallback());
 }
 TORCH_LIBRARY_IMPL(altup, AutocastCPU, m) {
-  if (is_first_copy()) m.impl("linear_few_rows", linear_few_rows_autocast);
+  if (!is_first_copy()) return;
+  m.impl("linear_few_rows", one_autocast);
+  m.impl("linear_few_rows.several", several_autocast);
 }
 TORCH_LIBRARY_IMPL(altup, AutocastCUDA, m) {
-  if (is_first_copy()) m.impl("linear_few_rows", linear_few_rows_autocast);
+  if (!is_first_copy()) return;
+  m.impl("linear_few_rows", one_autocast);
+  m.impl("linear_few_rows.several", several_autocast);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ constexpr std::int64_t kShorts = ALTUP_VECTOR_BYTES / 2;
 
 /// A tile has this many rows, where there are as many, and columns; see linear_few_rows_kernels.cpp.
 constexpr std::int64_t kTileRows = 4;
-constexpr std::int64_t kTileColumns = 2;
+constexpr std::int64_t kTileColumns = 3;
 constexpr std::int64_t kColumnsOfOneRow = 8;
 constexpr std::int64_t kBlockBytes = 16 << 10;
 
@@ -65,7 +65,8 @@ ALTUP_INLINE std::int32_t sum_of_words(const Words& words) {
     __builtin_memcpy(&next, lanes + lane, sizeof(next));
     sum += next;
   }
-  return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+  sum += __builtin_shuffle(sum, Quarter{2, 3, 0, 1});
+  return sum[0] + sum[1];
 }
 
 /// Columns [column, column + kColumns) of rows [row, row + kRows). kPrefetch: asks for the weights

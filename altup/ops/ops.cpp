@@ -55,6 +55,7 @@ TORCH_LIBRARY_FRAGMENT(altup, m) {
       "append_to_cache(Tensor(a!) keys, Tensor(b!) values, Tensor new_keys, Tensor new_values, "
       "int length) -> ()");
   m.def("linear_few_rows(Tensor x, Tensor weight, Tensor? scale=None) -> Tensor");
+  m.def("linear_few_rows.several(Tensor x, Tensor[] weights, Tensor[] scales) -> Tensor[]");
   m.def(
       "likeliest(Tensor scores, int count, int valid, bool normalise) -> (Tensor values, Tensor "
       "ids)");
@@ -151,6 +152,13 @@ LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& w
 at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale) {
   if (use_reference_kernels()) return reference::linear_few_rows(x, weight, scale);
   return internal::dispatch_linear_few_rows(x, weight, optional(scale));
+}
+
+std::vector<at::Tensor> linear_few_rows(const at::Tensor& x, at::TensorList weights,
+                                        at::TensorList scales) {
+  const auto implementation =
+      use_reference_kernels() ? reference::linears_few_rows : internal::dispatch_linears_few_rows;
+  return implementation(x, weights, scales);
 }
 
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,

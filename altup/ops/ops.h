@@ -162,6 +162,11 @@ ALTUP_API void set_product_kernels(ProductKernelChoice choice);
 ALTUP_API at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                                      const at::Tensor& scale = {});
 
+/// The same projections of x by several weights [out_i, in] of one type, with a scale for each or
+/// for none, in one pass over x; returns y_i [..., out_i].
+ALTUP_API std::vector<at::Tensor> linear_few_rows(const at::Tensor& x, at::TensorList weights,
+                                                  at::TensorList scales = {});
+
 /// Attention, without a scaling of the scores, of the newest tokens of R rows to the first `length`
 /// tokens of a cache; the row of the cache that each is read from is looked up.
 ///

@@ -155,6 +155,16 @@ at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const 
   return scale.defined() ? y * scale.to(type) : y;
 }
 
+std::vector<at::Tensor> linears_few_rows(const at::Tensor& x, at::TensorList weights,
+                                         at::TensorList scales) {
+  internal::check_linears_few_rows(x, weights, scales);
+  std::vector<at::Tensor> y;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    y.push_back(linear_few_rows(x, weights[i], scales.empty() ? at::Tensor() : scales[i]));
+  }
+  return y;
+}
+
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
                             int64_t length, const at::Tensor& sources, const at::Tensor& bias,
                             const at::Tensor& key_bias) {

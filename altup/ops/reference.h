@@ -46,6 +46,8 @@ ALTUP_API LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at:
 /// The operators of decoding of the same names.
 ALTUP_API at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                                      const at::Tensor& scale = {});
+ALTUP_API std::vector<at::Tensor> linears_few_rows(const at::Tensor& x, at::TensorList weights,
+                                                   at::TensorList scales = {});
 ALTUP_API at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys,
                                       const at::Tensor& values, int64_t length,
                                       const at::Tensor& sources, const at::Tensor& bias = {},

@@ -46,6 +46,34 @@ TEST(AltUpUpdate, GivesTheLayerAViewOfTheActiveBlock) {
   EXPECT_EQ(update->active(x).data_ptr(), x[2].data_ptr());
 }
 
+TEST(AltUpUpdate, OpensIntoTheStateAndItsBlockWithTheGradientOfBoth) {
+  torch::manual_seed(3);
+  for (const int64_t active : {0, 2}) {
+    AltUpUpdate update(AltUpUpdateConfig{.num_blocks = 3, .active_block = active});
+    const auto x = torch::randn({3, 2, 4, 5}, torch::requires_grad());
+    const auto weights = torch::randn({3, 2, 4, 5});
+    const auto loss = [&](const torch::Tensor& whole, const torch::Tensor& block) {
+      return (update(whole, torch::tanh(block)) * weights).sum();
+    };
+    const auto expected = torch::autograd::grad({loss(x, x[active])}, {x})[0];
+    const auto [whole, block] = update->open(x);
+    EXPECT_TRUE(torch::equal(whole, x));
+    EXPECT_TRUE(torch::equal(block, x[active]));
+    whole.retain_grad();
+    loss(whole, block).backward();
+    EXPECT_TRUE(torch::allclose(x.grad(), expected, 1e-5, 1e-6));
+    // What others hold is not written to.
+    const auto of_whole = torch::autograd::grad({loss(x, x[active].detach())}, {x})[0];
+    EXPECT_TRUE(torch::allclose(whole.grad(), of_whole, 1e-5, 1e-6));
+    EXPECT_FALSE(torch::allclose(whole.grad(), expected, 1e-2, 1e-2));
+
+    x.mutable_grad() = {};
+    const auto [again, same_block] = update->open(x);
+    loss(again, same_block).backward();
+    EXPECT_TRUE(torch::allclose(x.grad(), expected, 1e-5, 1e-6));
+  }
+}
+
 TEST(AltUpUpdate, RefusesABlockThatIsNotThere) {
   EXPECT_THROW(AltUpUpdate(AltUpUpdateConfig{.num_blocks = 2, .active_block = 2}), c10::Error);
 }

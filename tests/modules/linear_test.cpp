@@ -77,5 +77,49 @@ TEST(Linear, UnderAutocastFewRowsReadBf16AndManyAreNotEmulated) {
   }
 }
 
+// Each step of decoding would cast all weights otherwise: autocast alone keeps no copy in inference
+// mode. The copy shows by not following the weight.
+TEST(Linear, UnderAutocastAWeightIsCastOnce) {
+  torch::manual_seed(5);
+  Linear linear(32, 12);
+  torch::nn::init::normal_(linear->weight);
+  const auto x = torch::randn({3, 32});
+  c10::InferenceMode inference;
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  const auto first = linear(x);
+  linear->weight.mul_(2.0);
+  const auto second = linear(x);
+  const auto together = project(x, {linear, linear});
+  at::autocast::clear_cache();
+  const auto cast_anew = linear(x);
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  EXPECT_TRUE(torch::equal(second, first));
+  EXPECT_TRUE(torch::equal(together[1], first));
+  EXPECT_LT(largest(cast_anew - 2.0 * first), 1e-4);
+}
+
+TEST(Linear, ProjectsTogetherWhatEachProjects) {
+  torch::manual_seed(6);
+  Linear a(32, 12);
+  Linear b(32, 5);
+  for (auto* linear : {&a, &b}) torch::nn::init::normal_((*linear)->weight);
+  const auto compare = [&](int64_t rows) {
+    const auto x = torch::randn({rows, 32});
+    const auto together = project(x, {a, b});
+    EXPECT_TRUE(torch::equal(together[0], a(x))) << rows;
+    EXPECT_TRUE(torch::equal(together[1], b(x))) << rows;
+  };
+  compare(3);
+  c10::InferenceMode inference;
+  compare(3);
+  compare(70);
+  a->quantise();
+  b->quantise();
+  compare(3);
+  compare(70);
+}
+
 }  // namespace
 }  // namespace altup

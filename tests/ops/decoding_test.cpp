@@ -142,6 +142,33 @@ TEST(LinearFewRows, Int8RoundsEachRowToTheBitsThatItsSumsLeave) {
       linear_few_rows(most, weight, at::ones({1})).isfinite().logical_not()[1].item<bool>());
 }
 
+// Bit for bit, wherever a thread's share of the columns ends.
+TEST(LinearFewRows, SeveralWeightsGiveWhatEachGives) {
+  at::manual_seed(9);
+  const auto x = at::randn({5, 130});
+  for (const auto type : kWeightTypes) {
+    std::vector<at::Tensor> weights, scales;
+    for (const int64_t out : {700, 1, 33}) {
+      const auto made = random_weights(out, 130, type);
+      weights.push_back(made.weight);
+      if (made.scale.defined()) scales.push_back(made.scale);
+    }
+    const int threads = at::get_num_threads();
+    for (const int count : {1, 2, 3}) {
+      at::set_num_threads(count);
+      const auto y = linear_few_rows(x, weights, scales);
+      ASSERT_EQ(y.size(), weights.size());
+      for (size_t i = 0; i < weights.size(); ++i) {
+        const auto alone =
+            linear_few_rows(x, weights[i], scales.empty() ? at::Tensor() : scales[i]);
+        EXPECT_TRUE(at::equal(y[i], alone)) << label(count, type) << ", weight " << i;
+      }
+    }
+    at::set_num_threads(threads);
+  }
+  EXPECT_TRUE(linear_few_rows(x, std::vector<at::Tensor>()).empty());
+}
+
 TEST(LinearFewRows, RefusesWhatDoesNotFit) {
   const auto x = at::randn({2, 4});
   EXPECT_THROW(linear_few_rows(x, at::randn({3, 5})), c10::Error);
@@ -150,6 +177,9 @@ TEST(LinearFewRows, RefusesWhatDoesNotFit) {
   EXPECT_THROW(linear_few_rows(x, at::randn({3, 4}), at::ones({3})), c10::Error);
   const auto weight = at::randn({3, 4}).requires_grad_();
   EXPECT_THROW(linear_few_rows(x, weight).sum().backward(), c10::Error);
+  const std::vector<at::Tensor> mixed = {at::randn({3, 4}), at::zeros({3, 4}, at::kChar)};
+  EXPECT_THROW(linear_few_rows(x, mixed), c10::Error);
+  EXPECT_THROW(linear_few_rows(x, {at::randn({3, 4})}, {at::ones({3}), at::ones({3})}), c10::Error);
 }
 
 // --- cached_attention -------------------------------------------------------------------------

@@ -153,6 +153,8 @@ def test_registrations_of_the_operators_of_decoding_are_complete(ops):
     torch.library.opcheck(ops.linear_few_rows.default, (x, weight.bfloat16()))
     int8 = torch.randint(-127, 128, (7, 10), dtype=torch.int8)
     torch.library.opcheck(ops.linear_few_rows.default, (x, int8, torch.rand(7)))
+    torch.library.opcheck(ops.linear_few_rows.several, (x, [weight, torch.randn(5, 10)], []))
+    torch.library.opcheck(ops.linear_few_rows.several, (x, [int8, int8], [torch.rand(7), torch.rand(7)]))
 
     q, keys, values = torch.randn(3, 1, 2, 4), torch.randn(2, 2, 9, 4), torch.randn(2, 2, 9, 4)
     sources, bias = torch.tensor([1, 0, 1]), torch.randn(1, 2, 1, 5)
