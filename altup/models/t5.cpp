@@ -117,6 +117,7 @@ torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tenso
 void T5Impl::quantise() {
   for (const auto& module : modules(/*include_self=*/false)) {
     if (auto* linear = module->as<LinearImpl>()) linear->quantise();
+    if (auto* experts = module->as<ExpertsImpl>()) experts->quantise();
   }
   int8_head_ = altup::quantise(head_weight());
 }

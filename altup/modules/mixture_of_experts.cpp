@@ -45,6 +45,24 @@ torch::Tensor grouped_linear(const torch::Tensor& x, const torch::Tensor& weight
   return GroupedLinear::apply(x.to(same.scalar_type()), same);
 }
 
+// The products of a weight [E, out, in], expert by expert.
+class ExpertProducts {
+ public:
+  ExpertProducts(const torch::Tensor& weight, const Int8Weight& int8) : int8_(int8) {
+    // unbind, not an index for each expert: its backward pass makes the weight's gradient once.
+    if (weight.defined()) weights_ = weight.unbind(0);
+  }
+  torch::Tensor of(size_t expert, const torch::Tensor& x) const {
+    if (!int8_.values.defined()) return project(x, weights_[expert]);
+    const auto e = static_cast<int64_t>(expert);
+    return project(x, weights_[expert], {int8_.values[e], int8_.scale[e]});
+  }
+
+ private:
+  std::vector<torch::Tensor> weights_;
+  const Int8Weight& int8_;
+};
+
 torch::ScalarType router_type(const torch::Tensor& x) {
   return x.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
 }
@@ -66,10 +84,24 @@ ExpertsImpl::ExpertsImpl(const MixtureConfig& config) : config_(config) {
 
 void ExpertsImpl::reset_parameters() {
   const double in = 1.0 / std::sqrt(static_cast<double>(config_.d_model));
-  for (auto* weight : {&wi_0, &wi_1, &wi}) {
-    if (weight->defined()) draw_normal(weight->flatten(0, 1), in);
+  const double inner = 1.0 / std::sqrt(static_cast<double>(config_.d_ff));
+  for (int64_t e = 0; e < config_.experts; ++e) {
+    for (auto* weight : {&wi_0, &wi_1, &wi}) {
+      if (weight->defined()) draw_normal((*weight)[e], in);
+    }
+    draw_normal(wo[e], inner);
   }
-  draw_normal(wo.flatten(0, 1), 1.0 / std::sqrt(static_cast<double>(config_.d_ff)));
+}
+
+void ExpertsImpl::quantise() {
+  const auto quantised = [](const torch::Tensor& weight) -> Int8Weight {
+    if (!weight.defined()) return {};
+    const auto rows = altup::quantise(weight.flatten(0, 1));
+    return {rows.values.view(weight.sizes()), rows.scale.view({weight.size(0), weight.size(1)})};
+  };
+  int8_in_0_ = quantised(config_.gated_gelu ? wi_0 : wi);
+  int8_in_1_ = quantised(wi_1);
+  int8_out_ = quantised(wo);
 }
 
 torch::Tensor ExpertsImpl::drop(const torch::Tensor& hidden) const {
@@ -78,6 +110,11 @@ torch::Tensor ExpertsImpl::drop(const torch::Tensor& hidden) const {
 }
 
 torch::Tensor ExpertsImpl::forward(const torch::Tensor& x) {
+  if (c10::InferenceMode::is_enabled()) {
+    if (x.size(1) == 0) return x;
+    const std::vector<int64_t> counts(static_cast<size_t>(x.size(0)), x.size(1));
+    return forward_rows(x.flatten(0, 1), counts).view(x.sizes());
+  }
   const auto hidden = config_.gated_gelu
                           ? gated_gelu(grouped_linear(x, wi_0), grouped_linear(x, wi_1))
                           : torch::relu(grouped_linear(x, wi));  // [E, C, d_ff]
@@ -86,23 +123,19 @@ torch::Tensor ExpertsImpl::forward(const torch::Tensor& x) {
 
 torch::Tensor ExpertsImpl::forward_rows(const torch::Tensor& x,
                                         const std::vector<int64_t>& counts) {
-  // unbind, not an index for each expert: its backward pass makes a weight's gradient once.
-  const auto by_expert = [](const torch::Tensor& weight) {
-    return weight.defined() ? weight.unbind(0) : std::vector<torch::Tensor>();
-  };
-  const auto in_0 = by_expert(config_.gated_gelu ? wi_0 : wi);
-  const auto in_1 = by_expert(wi_1);
-  const auto out = by_expert(wo);
+  const ExpertProducts in_0(config_.gated_gelu ? wi_0 : wi, int8_in_0_);
+  const ExpertProducts in_1(wi_1, int8_in_1_);
+  const ExpertProducts out(wo, int8_out_);
   std::vector<torch::Tensor> outputs;
   int64_t first = 0;
   for (size_t e = 0; e < counts.size(); ++e) {
     if (counts[e] == 0) continue;
     const auto rows = x.narrow(0, first, counts[e]);
     first += counts[e];
-    const auto gate = project(rows, in_0[e]);
+    const auto gate = in_0.of(e, rows);
     const auto hidden =
-        config_.gated_gelu ? gated_gelu(gate, project(rows, in_1[e])) : torch::relu(gate);
-    outputs.push_back(project(drop(hidden), out[e]));
+        config_.gated_gelu ? gated_gelu(gate, in_1.of(e, rows)) : torch::relu(gate);
+    outputs.push_back(out.of(e, drop(hidden)));
   }
   return torch::cat(outputs, 0);
 }
@@ -114,8 +147,9 @@ MixtureOfExpertsImpl::MixtureOfExpertsImpl(const MixtureConfig& config) : config
 }
 
 void MixtureOfExpertsImpl::reset_parameters() {
-  draw_normal(router->weight, std::sqrt(0.1 / static_cast<double>(config_.d_model)));
+  // The experts first: the first of them starts as the feed-forward of a dense model of the same seed.
   experts->reset_parameters();
+  draw_normal(router->weight, std::sqrt(0.1 / static_cast<double>(config_.d_model)));
 }
 
 torch::Tensor MixtureOfExpertsImpl::forward(const torch::Tensor& x, const RoutedTokens& tokens,

@@ -29,17 +29,21 @@ struct MixtureConfig {
       0.01;  ///< in training, the router's input is times a number in [1 - jitter, 1 + jitter)
 };
 
-/// E feed-forwards of one shape, without biases. Their weights are one tensor, so that a product is
-/// one grouped product over all experts.
+/// E feed-forwards of one shape, without biases. Their weights are one tensor, so that in training a
+/// product is one grouped product over all experts; in c10::InferenceMode it is one for each expert
+/// that has tokens, by project().
 class ExpertsImpl : public torch::nn::Module {
  public:
   explicit ExpertsImpl(const MixtureConfig& config);
-  /// Standard deviations as in FeedForward.
+  /// Standard deviations as in FeedForward; expert by expert, so that mixtures of one seed have the same
+  /// ones as far as both go.
   void reset_parameters();
   /// As many tokens for each expert: [E, C, d] -> [E, C, d].
   torch::Tensor forward(const torch::Tensor& x);
   /// counts[e] rows for expert e, one after another: [N, d] -> [N, d].
   torch::Tensor forward_rows(const torch::Tensor& x, const std::vector<int64_t>& counts);
+  /// As Linear's.
+  void quantise();
 
   torch::Tensor wi_0, wi_1;  ///< [E, d_ff, d], gated
   torch::Tensor wi;          ///< [E, d_ff, d], relu
@@ -49,6 +53,7 @@ class ExpertsImpl : public torch::nn::Module {
   torch::Tensor drop(const torch::Tensor& hidden) const;
 
   MixtureConfig config_;
+  Int8Weight int8_in_0_, int8_in_1_, int8_out_;  // as the weights, and scales [E, out]
 };
 TORCH_MODULE(Experts);
 

@@ -324,6 +324,30 @@ TEST_P(Mixture, InBf16RoutesInFp32) {
   }
 }
 
+TEST_P(Mixture, QuantisedReadsTheInt8CopiesInInferenceOnly) {
+  auto mixture = make_mixture(GetParam().config);
+  mixture->to(torch::kFloat);
+  mixture->eval();
+  const auto x = torch::randn({3, 5, 6});
+  const auto tokens = tokens_for(GetParam().config, mask());
+  const auto infer = [&] {
+    const c10::InferenceMode inference;
+    return mixture->forward(x, tokens);
+  };
+  const auto exact = infer();
+  EXPECT_TRUE(torch::allclose(exact, mixture->forward(x, tokens), 1e-5, 1e-6));
+  mixture->experts->quantise();
+  {
+    torch::NoGradGuard no_grad;
+    mixture->experts->wo.zero_();  // which the copies do not follow
+  }
+  const auto near = infer();
+  const double scale = exact.abs().max().item<double>();
+  EXPECT_LT((near - exact).abs().max().item<double>(), 0.03 * scale);
+  EXPECT_GT((near - exact).abs().max().item<double>(), 1e-5 * scale);
+  EXPECT_EQ(mixture->forward(x, tokens).abs().max().item<double>(), 0.0);
+}
+
 TEST(MixtureOfExperts, JitterIsOnTheRoutersInputOnly) {
   auto config = small_mixture();
   config.experts = 1;  // its gate is 1, whatever the router says
