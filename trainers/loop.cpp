@@ -1,6 +1,7 @@
 // The loop that pre-training and fine-tuning share: step, log, evaluate, save.
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "altup/checkpoint/directory.h"
@@ -38,6 +39,8 @@ struct Interval {
   int64_t tokens = 0;
   double seconds = 0.0;
   double data_seconds = 0.0;
+  std::map<std::string, double> routing;
+  int64_t steps = 0;
   StepResult last;
 
   void add(const StepResult& step, double step_seconds, double wait_seconds) {
@@ -48,6 +51,8 @@ struct Interval {
     tokens += step.tokens;
     seconds += step_seconds;
     data_seconds += wait_seconds;
+    for (const auto& [name, value] : step.routing) routing[name] += value;
+    ++steps;
     last = step;
   }
 
@@ -62,6 +67,9 @@ struct Interval {
                      {"seconds", state.seconds},
                      {"data_seconds", data_seconds},
                      {"peak_memory_mib", peak_memory_mib()}};
+    for (const auto& [name, sum] : routing) {
+      record.values[name] = sum / static_cast<double>(steps);
+    }
     return record;
   }
 };

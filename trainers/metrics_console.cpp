@@ -37,6 +37,7 @@ std::string describe(const std::string& name, double value) {
   if (name == "tokens_per_second") return whole(value) + " tokens/s";
   if (name == "learning_rate") return "rate " + scientific(value);
   if (name == "gradient_norm") return "gradient norm " + fixed(value, 3);
+  if (name == "router_dropped") return "dropped tokens " + percent(value);
   if (name == "peak_memory_mib") return "memory " + whole(value) + " MiB";
   return name + " " + percent(value);
 }
@@ -51,7 +52,7 @@ class ConsoleSink : public MetricSink {
     if (train) estimate(record);
     std::vector<std::string> parts;
     for (const auto* name : {"loss", "accuracy", "tokens_per_second", "learning_rate",
-                             "gradient_norm", "peak_memory_mib"}) {
+                             "gradient_norm", "router_dropped", "peak_memory_mib"}) {
       const auto at = record.values.find(name);
       if (at != record.values.end()) parts.push_back(describe(name, at->second));
     }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 
+#include "altup/modules/routing.h"
 #include "altup/ops/ops.h"
 #include "altup/util/random.h"
 #include "altup/util/text.h"
@@ -89,6 +90,29 @@ std::string first_bad_module(T5& model, const BatchTensors& tensors, Precision p
           "may help"));
 }
 
+// Mean of the micro-batches' routing statistics, each weighted by its share of the targets, on the
+// device until all are there.
+class RoutingMean {
+ public:
+  void add(const torch::Tensor& statistics, double share) {
+    if (!statistics.defined()) return;
+    sum_ = sum_.defined() ? sum_ + statistics * share : statistics * share;
+  }
+  std::map<std::string, double> by_name() const {
+    std::map<std::string, double> values;
+    if (!sum_.defined()) return values;
+    const auto sum = sum_.cpu();
+    for (size_t i = 0; i < kRoutingStatistics.size(); ++i) {
+      const double value = sum[static_cast<int64_t>(i)].item<double>();
+      if (!std::isnan(value)) values.emplace(kRoutingStatistics[i], value);
+    }
+    return values;
+  }
+
+ private:
+  torch::Tensor sum_;
+};
+
 }  // namespace
 
 StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Batch& batch,
@@ -108,6 +132,7 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
   const CrossEntropyOptions options{.scale = 1.0 / static_cast<double>(result.target_tokens),
                                     .z_loss = config.train.z_loss,
                                     .label_smoothing = config.train.label_smoothing};
+  RoutingMean routing;
   BatchTensors tensors;  // of the last micro-batch, after the loop
   for (int64_t first = 0; first < batch.size; first += micro) {
     tensors = to_tensors(batch, first, std::min(micro, batch.size - first), config, device);
@@ -120,12 +145,15 @@ StepResult train_step(T5& model, int64_t pieces, Optimizer& optimizer, const Bat
     const auto counted = span_weights(tensors.targets, tensors.weights, pieces);
     result.correct += (counted * (sum.predictions == tensors.targets)).sum().item<double>();
     result.span_tokens += counted.sum().item<double>();
+    routing.add(model->routing_statistics(),
+                static_cast<double>(tensors.target_tokens) * options.scale);
     (sum.loss * options.scale).backward();
     result.loss += sum.loss.item<double>() * options.scale;
     if (!std::isfinite(result.loss))
       report_not_finite(model, tensors, precision, step, result.loss);
   }
 
+  result.routing = routing.by_name();
   const auto parameters = model->parameters();
   result.gradient_norm = gradient_norm(parameters);
   if (!std::isfinite(result.gradient_norm))

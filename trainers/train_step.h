@@ -2,6 +2,9 @@
 // optimiser.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "altup/data/batch.h"
 #include "altup/models/t5.h"
 #include "altup/optim/optimizer.h"
@@ -10,13 +13,16 @@
 namespace altup {
 
 struct StepResult {
-  double loss = 0.0;     ///< nats per target token, with z-loss and label smoothing as trained on
-  double correct = 0.0;  ///< span tokens predicted right, teacher-forced
+  /// Nats per target token, with z-loss, label smoothing and routing losses as trained on.
+  double loss = 0.0;
+  double correct = 0.0;        ///< span tokens predicted right, teacher-forced
   double span_tokens = 0.0;    ///< targets that are no sentinel and no eos
   double gradient_norm = 0.0;  ///< global, before clipping
   double learning_rate = 0.0;
   int64_t target_tokens = 0;
   int64_t tokens = 0;  ///< input and target, without padding
+  /// With mixtures of experts: kRoutingStatistics by name, means over the mixtures.
+  std::map<std::string, double> routing;
 };
 
 /// `step` counts from 1; targets from `pieces` on are sentinels, which do not count for accuracy.

@@ -1,6 +1,8 @@
 #include "trainers/training.h"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "altup/checkpoint/directory.h"
 #include "altup/data/pipeline.h"
@@ -14,6 +16,30 @@
 namespace altup {
 namespace {
 
+// What a mixture does in training only, or how many tokens its experts take, a run may choose anew;
+// where it says nothing, it is as in the checkpoint.
+constexpr std::array<std::string_view, 5> kChosenAnew = {
+    "moe.capacity_factor", "moe.batch_prioritised", "moe.load_balance_loss", "moe.router_z_loss",
+    "moe.jitter"};
+
+bool is_chosen_anew(const std::string& key) {
+  return key == "model.dropout" ||
+         std::find(kChosenAnew.begin(), kChosenAnew.end(), key) != kChosenAnew.end();
+}
+
+MoeConfig adopt_mixtures(const RunConfig& config, const MoeConfig& saved) {
+  MoeConfig moe = saved;
+  const auto adopt = [&](std::string_view key, auto member) {
+    if (config.sources.contains(std::string(key))) moe.*member = config.model.moe.*member;
+  };
+  adopt(kChosenAnew[0], &MoeConfig::capacity_factor);
+  adopt(kChosenAnew[1], &MoeConfig::batch_prioritised);
+  adopt(kChosenAnew[2], &MoeConfig::load_balance_loss);
+  adopt(kChosenAnew[3], &MoeConfig::router_z_loss);
+  adopt(kChosenAnew[4], &MoeConfig::jitter);
+  return moe;
+}
+
 // The model of the checkpoint is the run's. Where the config describes one too, the two must agree.
 void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& checkpoint) {
   T5Config wanted = config.model;
@@ -22,13 +48,18 @@ void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& c
   wanted.size = saved.model.size;
   wanted.altup.init = saved.model.altup.init;
   wanted.altup.stride = saved.model.altup.stride;
+  const auto moe = adopt_mixtures(config, saved.model.moe);
+  wanted.moe = saved.model.moe;
+  wanted.moe.experts = config.model.moe.experts;
+  wanted.moe.router = config.model.moe.router;
+  wanted.moe.every = config.model.moe.every;
   if (wanted.moe.experts == 0 && saved.model.moe.experts == 0) wanted.moe = saved.model.moe;
   if (wanted.altup.variant == Variant::kNone && saved.model.altup.variant == Variant::kNone) {
     wanted.altup = saved.model.altup;
   }
   const bool described =
       std::any_of(config.sources.begin(), config.sources.end(), [](const auto& source) {
-        return source.first != "model.dropout" &&
+        return !is_chosen_anew(source.first) &&
                (source.first.starts_with("model.") || source.first.starts_with("altup.") ||
                 source.first.starts_with("moe."));
       });
@@ -41,6 +72,7 @@ void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& c
   const double dropout = config.model.dropout;
   config.model = saved.model;
   config.model.dropout = dropout;
+  config.model.moe = moe;
   config.tokenizer = saved.tokenizer;
 }
 

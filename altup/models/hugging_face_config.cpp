@@ -133,7 +133,7 @@ std::map<std::string, std::string> settings_of(const T5Config& config) {
   T5Config::fields(config, add_to("model"));
   settings.erase("model.size");  // a name for the keys below it
   if (config.altup.variant != Variant::kNone) AltUpConfig::fields(config.altup, add_to("altup"));
-  MoeConfig::fields(config.moe, add_to("moe"));
+  settings["moe.experts"] = std::to_string(config.moe.experts);  // without any, no other key counts
   return settings;
 }
 

@@ -68,6 +68,21 @@ AttentionOptions with_bias(AttentionOptions options, const torch::Tensor& relati
   return options;
 }
 
+// What a layer gives back, also when it is computed again: its output and, of a mixture in training,
+// the loss and the statistics of the routing.
+std::vector<torch::Tensor> with_routing(const torch::Tensor& output, const Routing& routing) {
+  if (!routing.loss.defined()) return {output};
+  return {output, routing.loss, routing.statistics};
+}
+
+torch::Tensor without_routing(const std::vector<torch::Tensor>& outputs, StackRouting& routing) {
+  if (outputs.size() > 1) {
+    routing.loss = routing.loss.defined() ? routing.loss + outputs[1] : outputs[1];
+    routing.statistics.push_back(outputs[2].detach());
+  }
+  return outputs[0];
+}
+
 // One layer over the state [K, B, T, d]: the layer computes one block, the update moves all of
 // them.
 torch::Tensor run_layer(torch::nn::ModuleList& updates, int64_t index, const torch::Tensor& state,
@@ -84,7 +99,9 @@ EncoderImpl::EncoderImpl(const T5Config& config) : config_(config) {
   relative_bias =
       register_module("relative_bias", make_relative_bias(config, /*bidirectional=*/true));
   layers = register_module("layers", torch::nn::ModuleList());
-  for (int64_t i = 0; i < config.num_encoder_layers; ++i) layers->push_back(EncoderLayer(config));
+  for (int64_t i = 0; i < config.num_encoder_layers; ++i) {
+    layers->push_back(EncoderLayer(config, config.has_mixture(i)));
+  }
   altup = register_module("altup", make_updates(config, config.num_encoder_layers));
   final_norm = register_module("final_norm", RmsNorm(config.memory_width(), config.norm_epsilon));
 }
@@ -99,21 +116,45 @@ void EncoderImpl::reset_parameters() {
   final_norm->reset_parameters();
 }
 
+// What the mixtures route; nothing where there are none.
+RoutedTokens EncoderImpl::tokens_to_route(const torch::Tensor& embedded, const torch::Tensor& mask,
+                                          const torch::Tensor& offsets) const {
+  if (config_.num_mixtures(config_.num_encoder_layers) == 0) return {};
+  auto tokens = routed_tokens(mask);
+  if (config_.moe.router == Router::kExpertChoice) {
+    torch::Tensor lengths;  // of the sequences
+    if (offsets.defined()) {
+      lengths = offsets.diff().to(embedded.device());
+    } else if (mask.defined()) {
+      lengths = mask.sum(1);
+    } else {
+      lengths = torch::full({embedded.size(0)}, embedded.size(1),
+                            embedded.options().dtype(torch::kInt64));
+    }
+    let_experts_choose(tokens, lengths, config_.moe.experts, config_.moe.capacity_factor);
+  }
+  return tokens;
+}
+
 torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& mask,
                                    const torch::Tensor& offsets) {
   const auto attention =
       self_attention_options(relative_bias, embedded, mask, offsets, /*causal=*/false);
+  const auto tokens = tokens_to_route(embedded, mask, offsets);
+  routing = {};
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, S, d]
   for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
     auto* layer = &layers->at<EncoderLayerImpl>(static_cast<size_t>(i));
     state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
-      if (!checkpoint_activations) return layer->forward(x, attention);
-      return checkpoint_activation(
-          [layer, attention](const std::vector<torch::Tensor>& in) {
-            return layer->forward(in[0], with_bias(attention, in[1]));
-          },
-          {x, attention.relative_bias});
+      const auto compute = [layer, attention, tokens](const std::vector<torch::Tensor>& in) {
+        Routing routed;
+        const auto output = layer->forward(in[0], with_bias(attention, in[1]), tokens, &routed);
+        return with_routing(output, routed);
+      };
+      const std::vector<torch::Tensor> in = {x, attention.relative_bias};
+      return without_routing(
+          checkpoint_activations ? checkpoint_activation(compute, in) : compute(in), routing);
     });
     if (watch) watch(layer_name(i), state);
   }
@@ -126,7 +167,9 @@ DecoderImpl::DecoderImpl(const T5Config& config) : config_(config) {
   relative_bias =
       register_module("relative_bias", make_relative_bias(config, /*bidirectional=*/false));
   layers = register_module("layers", torch::nn::ModuleList());
-  for (int64_t i = 0; i < config.num_decoder_layers; ++i) layers->push_back(DecoderLayer(config));
+  for (int64_t i = 0; i < config.num_decoder_layers; ++i) {
+    layers->push_back(DecoderLayer(config, config.has_mixture(i)));
+  }
   altup = register_module("altup", make_updates(config, config.num_decoder_layers));
   final_norm = register_module("final_norm", RmsNorm(config.output_width(), config.norm_epsilon));
 }
@@ -142,6 +185,7 @@ void DecoderImpl::reset_parameters() {
 }
 
 torch::Tensor DecoderImpl::run(const torch::Tensor& embedded, const RunDecoderLayer& layer_of) {
+  routing = {};
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, T, d]
   for (int64_t i = 0; i < config_.num_decoder_layers; ++i) {
@@ -154,8 +198,8 @@ torch::Tensor DecoderImpl::run(const torch::Tensor& embedded, const RunDecoderLa
 }
 
 torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& memory,
-                                   const torch::Tensor& memory_mask,
-                                   const SequenceOffsets& offsets) {
+                                   const torch::Tensor& memory_mask, const SequenceOffsets& offsets,
+                                   const torch::Tensor& mask) {
   const auto to_itself =
       self_attention_options(relative_bias, embedded, {}, offsets.targets, /*causal=*/true);
   AttentionOptions to_memory;
@@ -164,14 +208,20 @@ torch::Tensor DecoderImpl::forward(const torch::Tensor& embedded, const torch::T
   if (memory_mask.defined()) {
     to_memory.key_bias = mask_to_bias(memory_mask, relative_bias->weight.scalar_type());
   }
+  const RoutedTokens tokens =
+      config_.num_mixtures(config_.num_decoder_layers) > 0 ? routed_tokens(mask) : RoutedTokens();
   return run(embedded, [&](int64_t i, const torch::Tensor& x) {
     auto* layer = &layers->at<DecoderLayerImpl>(static_cast<size_t>(i));
-    if (!checkpoint_activations) return layer->forward(x, to_itself, memory, to_memory);
-    return checkpoint_activation(
-        [layer, to_itself, to_memory](const std::vector<torch::Tensor>& in) {
-          return layer->forward(in[0], with_bias(to_itself, in[1]), in[2], to_memory);
-        },
-        {x, to_itself.relative_bias, memory});
+    const auto compute = [layer, to_itself, to_memory,
+                          tokens](const std::vector<torch::Tensor>& in) {
+      Routing routed;
+      const auto output =
+          layer->forward(in[0], with_bias(to_itself, in[1]), in[2], to_memory, tokens, &routed);
+      return with_routing(output, routed);
+    };
+    const std::vector<torch::Tensor> in = {x, to_itself.relative_bias, memory};
+    return without_routing(
+        checkpoint_activations ? checkpoint_activation(compute, in) : compute(in), routing);
   });
 }
 

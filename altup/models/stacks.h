@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "altup/models/layers.h"
 #include "altup/models/t5_config.h"
@@ -26,6 +27,12 @@ struct SequenceOffsets {
   torch::Tensor targets;  ///< [examples + 1] int64, on the CPU
 };
 
+/// What the mixtures of a stack leave of a forward pass in training; see Routing.
+struct StackRouting {
+  torch::Tensor loss;                     ///< their sum; undefined where there are none
+  std::vector<torch::Tensor> statistics;  ///< of each
+};
+
 class EncoderImpl : public torch::nn::Module {
  public:
   explicit EncoderImpl(const T5Config& config);
@@ -41,8 +48,12 @@ class EncoderImpl : public torch::nn::Module {
   RmsNorm final_norm{nullptr};
   bool checkpoint_activations = false;  ///< recompute each layer in the backward pass
   StackWatch watch;                     ///< may be empty
+  StackRouting routing;                 ///< of the last forward pass
 
  private:
+  RoutedTokens tokens_to_route(const torch::Tensor& embedded, const torch::Tensor& mask,
+                               const torch::Tensor& offsets) const;
+
   T5Config config_;
 };
 TORCH_MODULE(Encoder);
@@ -53,9 +64,11 @@ class DecoderImpl : public torch::nn::Module {
   void reset_parameters();
   /// embedded [B, T, embedding width], memory [B, S, memory width], memory_mask [B, S] bool or
   /// undefined -> [B, T, output width]. Position t sees positions up to t, of its own example where
-  /// there are offsets.
+  /// there are offsets. `mask` [B, T] bool or undefined: which of the tokens are no padding; only
+  /// mixtures of experts ask, since no token sees a later one.
   torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& memory,
-                        const torch::Tensor& memory_mask, const SequenceOffsets& offsets = {});
+                        const torch::Tensor& memory_mask, const SequenceOffsets& offsets = {},
+                        const torch::Tensor& mask = {});
   /// The same for the tokens that follow the cached ones, [B·n, T, …] for n rows an input; `memory`
   /// and `memory_mask` are read at the first call only.
   torch::Tensor cached_forward(const torch::Tensor& embedded, const torch::Tensor& memory,
@@ -67,6 +80,7 @@ class DecoderImpl : public torch::nn::Module {
   RmsNorm final_norm{nullptr};
   bool checkpoint_activations = false;  ///< recompute each layer in the backward pass
   StackWatch watch;                     ///< may be empty
+  StackRouting routing;                 ///< of the last forward pass
 
  private:
   /// Layer i of [B, T, d].

@@ -59,9 +59,9 @@ torch::Tensor T5Impl::decode(const torch::Tensor& decoder_input_ids, const torch
 // Teacher-forced, before the head.
 torch::Tensor T5Impl::decode_all(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                                  const torch::Tensor& decoder_input_ids,
-                                 const SequenceOffsets& offsets) {
+                                 const SequenceOffsets& offsets, const torch::Tensor& mask) {
   const auto memory = encode(input_ids, input_mask, offsets.inputs);
-  return decoder->forward(shared(decoder_input_ids), memory, input_mask, offsets);
+  return decoder->forward(shared(decoder_input_ids), memory, input_mask, offsets, mask);
 }
 
 // A tied head scales what it reads by d^-1/2.
@@ -83,9 +83,29 @@ LinearCrossEntropy T5Impl::loss(const torch::Tensor& input_ids, const torch::Ten
                                 const torch::Tensor& targets, const torch::Tensor& weights,
                                 const CrossEntropyOptions& options,
                                 const SequenceOffsets& offsets) {
-  const auto decoded = decode_all(input_ids, input_mask, decoder_input_ids, offsets);
-  return linear_cross_entropy(head_input(decoded).flatten(0, 1), head_weight(), targets, weights,
-                              options);
+  torch::Tensor mask;  // nothing of an unpadded batch is padding
+  if (!offsets.targets.defined()) mask = weights.view(decoder_input_ids.sizes()) > 0;
+  const auto decoded = decode_all(input_ids, input_mask, decoder_input_ids, offsets, mask);
+  auto result = linear_cross_entropy(head_input(decoded).flatten(0, 1), head_weight(), targets,
+                                     weights, options);
+  const auto routing_loss = collect_routing();
+  if (routing_loss.defined()) result.loss = result.loss + routing_loss * weights.sum();
+  return result;
+}
+
+// Takes from the stacks what their mixtures left: the sum of the losses, undefined without mixtures
+// or outside training.
+torch::Tensor T5Impl::collect_routing() {
+  torch::Tensor loss;
+  std::vector<torch::Tensor> statistics;
+  for (auto* routing : {&encoder->routing, &decoder->routing}) {
+    if (!routing->loss.defined()) continue;
+    loss = loss.defined() ? loss + routing->loss : routing->loss;
+    statistics.insert(statistics.end(), routing->statistics.begin(), routing->statistics.end());
+    *routing = {};  // and with it the graph
+  }
+  routing_statistics_ = statistics.empty() ? torch::Tensor() : torch::stack(statistics).nanmean(0);
+  return loss;
 }
 
 torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
@@ -97,6 +117,7 @@ torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tenso
 void T5Impl::quantise() {
   for (const auto& module : modules(/*include_self=*/false)) {
     if (auto* linear = module->as<LinearImpl>()) linear->quantise();
+    if (auto* experts = module->as<ExpertsImpl>()) experts->quantise();
   }
   int8_head_ = altup::quantise(head_weight());
 }

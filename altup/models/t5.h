@@ -40,11 +40,16 @@ class T5Impl : public torch::nn::Module {
   torch::Tensor logits(const torch::Tensor& decoded);
   /// Teacher-forced loss, summed over tokens; the logits of all tokens are never in memory at once.
   /// Ids, mask and offsets as in forward(); targets and weights [B·T], 0 where a token is padding.
-  /// See linear_cross_entropy().
+  /// See linear_cross_entropy(). In training with mixtures of experts, `loss` has their routing
+  /// losses added, times the sum of the weights: like the rest, it is a sum over target tokens.
   LinearCrossEntropy loss(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                           const torch::Tensor& decoder_input_ids, const torch::Tensor& targets,
                           const torch::Tensor& weights, const CrossEntropyOptions& options,
                           const SequenceOffsets& offsets = {});
+
+  /// Of the last loss() in training: each of kRoutingStatistics, the mean over the mixtures of which
+  /// it is known (else NaN), fp32 without a gradient; undefined without mixtures.
+  torch::Tensor routing_statistics() const { return routing_statistics_; }
 
   const T5Config& config() const { return config_; }
   /// From now on products in c10::InferenceMode read int8 copies of the weights, made now. CPU only.
@@ -59,12 +64,15 @@ class T5Impl : public torch::nn::Module {
 
  private:
   torch::Tensor decode_all(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
-                           const torch::Tensor& decoder_input_ids, const SequenceOffsets& offsets);
+                           const torch::Tensor& decoder_input_ids, const SequenceOffsets& offsets,
+                           const torch::Tensor& mask = {});
   torch::Tensor head_input(const torch::Tensor& decoded) const;
   const torch::Tensor& head_weight() const;
+  torch::Tensor collect_routing();
 
   T5Config config_;
   Int8Weight int8_head_;
+  torch::Tensor routing_statistics_;
 };
 TORCH_MODULE(T5);
 

@@ -2,6 +2,7 @@
 // describes them.
 #include "altup/models/t5_config.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "altup/util/error.h"
@@ -64,9 +65,13 @@ void T5Config::validate() const {
     throw UserError(str("altup.stride is ", altup.stride, "; expected ", AltUpConfig{}.stride,
                         ", since the sequence variants that it is for are still to come"));
   }
-  if (moe.experts != 0) {
-    throw UserError(str("moe.experts is ", moe.experts,
-                        "; expected 0, since mixtures of experts are still to come"));
+  if (moe.experts > 0 && moe.capacity_factor == 0.0) {
+    throw UserError("moe.capacity_factor is 0, with which no expert sees a token; expected more");
+  }
+  if (moe.experts > 0 && moe.every > std::max(num_encoder_layers, num_decoder_layers)) {
+    throw UserError(str("moe.every is ", moe.every, "; expected at most the layers of a stack, ",
+                        std::max(num_encoder_layers, num_decoder_layers),
+                        ", or no layer has a mixture"));
   }
   // The encoder halves its buckets between the two directions.
   if (relative_buckets % 2 != 0) {
@@ -99,6 +104,10 @@ std::string to_json(const T5Config& config) {
   Json& altup = object["altup"] = Json::object();
   AltUpConfig::fields(config.altup, [&](const Field& field, const auto& value) {
     altup[std::string(field.name)] = field_to_json(value);
+  });
+  Json& moe = object["moe"] = Json::object();
+  MoeConfig::fields(config.moe, [&](const Field& field, const auto& value) {
+    moe[std::string(field.name)] = field_to_json(value);
   });
   return object.dump(2) + "\n";
 }

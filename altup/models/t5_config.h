@@ -100,7 +100,9 @@ struct AltUpConfig {
   bool operator==(const AltUpConfig&) const = default;
 };
 
-/// Who chooses an expert's tokens: each token its expert, or each expert its tokens.
+/// Who chooses: each token its expert (Fedus et al. 2021), or each expert its tokens (Zhou et al.
+/// 2022). An expert that chooses compares a sequence's tokens, later ones too, so that the decoder
+/// always has kSwitch.
 enum class Router { kSwitch, kExpertChoice };
 template <>
 struct EnumNames<Router> {
@@ -108,21 +110,43 @@ struct EnumNames<Router> {
       {{"switch", Router::kSwitch}, {"expert_choice", Router::kExpertChoice}}};
 };
 
-/// [moe], still to come: validate() refuses all but no experts.
+/// [moe]: docs/mixture_of_experts.md
 struct MoeConfig {
   int64_t experts = 0;
   Router router = Router::kSwitch;
   double capacity_factor = 1.25;
   int64_t every = 2;
+  bool batch_prioritised = false;
+  double load_balance_loss = 0.01;
+  double router_z_loss = 0.001;
+  double jitter = 0.01;
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit(Field{"experts", "of a mixture; 0: none (mixtures are still to come)", 0, 1 << 16},
-          self.experts);
-    visit(Field{"router", "who chooses an expert's tokens"}, self.router);
-    visit(Field{"capacity_factor", "tokens of an expert over an equal share", 0, 1000},
+    visit(
+        Field{"experts", "of a mixture, in place of the feed-forward; 0: no mixtures", 0, 1 << 16},
+        self.experts);
+    visit(Field{"router",
+                "who chooses: a token its expert, or an expert its tokens (in the encoder; the "
+                "decoder has switch)"},
+          self.router);
+    visit(Field{"capacity_factor",
+                "places of an expert over an equal share of the tokens; switch: in training only",
+                0, 1000},
           self.capacity_factor);
-    visit(Field{"every", "every n-th layer has a mixture", 1, 1024}, self.every);
+    visit(Field{"every", "every n-th layer of a stack has a mixture", 1, 1024}, self.every);
+    visit(
+        Field{"batch_prioritised",
+              "switch, in the encoder: a full expert keeps the tokens it is likeliest for, not the "
+              "first ones"},
+        self.batch_prioritised);
+    visit(Field{"load_balance_loss", "switch: weight of a mixture's load-balance loss", 0},
+          self.load_balance_loss);
+    visit(Field{"router_z_loss", "weight of the mean (log Z)^2 of a router's logits", 0},
+          self.router_z_loss);
+    visit(Field{"jitter", "in training a router's input is times a number in 1 - jitter to 1 + it",
+                0, 0.999},
+          self.jitter);
   }
   bool operator==(const MoeConfig&) const = default;
 };
@@ -198,10 +222,16 @@ struct T5Config {
   int64_t active_block(int64_t index) const {
     return altup.block_selection == BlockSelection::kAlternating ? index % num_blocks() : 0;
   }
+  /// Whether layer `index` of a stack has a mixture of experts for its feed-forward: the last of
+  /// every moe.every layers.
+  bool has_mixture(int64_t index) const { return moe.experts > 0 && (index + 1) % moe.every == 0; }
+  /// Layers with a mixture, of a stack of so many.
+  int64_t num_mixtures(int64_t layers) const { return moe.experts > 0 ? layers / moe.every : 0; }
   bool operator==(const T5Config&) const = default;
 };
 
-/// The fields above by name, the [altup] ones under "altup": what an export says of its model.
+/// The fields above by name, the [altup] and [moe] ones under "altup" and "moe": what an export says
+/// of its model.
 std::string to_json(const T5Config& config);
 
 }  // namespace altup

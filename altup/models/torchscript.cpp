@@ -58,12 +58,21 @@ class Mirror {
   static bool is_encoder(const std::string& path) { return path.starts_with("model.encoder"); }
 
   // The lists of layers hold different members, and are named by their place.
-  static std::string class_of(const torch::nn::Module& module, const std::string& path) {
+  std::string class_of(const torch::nn::Module& module, const std::string& path) const {
     if (module.as<T5Impl>() != nullptr) return "T5";
     if (module.as<EncoderImpl>() != nullptr) return "Encoder";
     if (module.as<DecoderImpl>() != nullptr) return "Decoder";
-    if (module.as<EncoderLayerImpl>() != nullptr) return "EncoderLayer";
-    if (module.as<DecoderLayerImpl>() != nullptr) return "DecoderLayer";
+    if (const auto* layer = module.as<EncoderLayerImpl>(); layer != nullptr) {
+      return layer->mixture.is_empty() ? "EncoderLayer" : "MixtureEncoderLayer";
+    }
+    if (const auto* layer = module.as<DecoderLayerImpl>(); layer != nullptr) {
+      return layer->mixture.is_empty() ? "DecoderLayer" : "MixtureDecoderLayer";
+    }
+    if (module.as<MixtureOfExpertsImpl>() != nullptr) {
+      const bool chosen = is_encoder(path) && config_.moe.router == Router::kExpertChoice;
+      return chosen ? "ExpertChoiceMixture" : "SwitchMixture";
+    }
+    if (module.as<ExpertsImpl>() != nullptr) return "Experts";
     if (module.as<AttentionImpl>() != nullptr) return "Attention";
     if (module.as<RelativeBiasImpl>() != nullptr) return "RelativeBias";
     if (module.as<FeedForwardImpl>() != nullptr) return "FeedForward";

@@ -6,6 +6,8 @@
 // name, as TorchScript compiled from C++ knows no call of a module.
 #include "altup/models/torchscript_source.h"
 
+#include <c10/core/ScalarType.h>
+
 #include <cmath>
 #include <functional>
 #include <sstream>
@@ -71,6 +73,57 @@ def forward(self, x: Tensor) -> Tensor:
     return self.wo.forward(torch.relu(self.wi.forward(x)))
 )";
 
+constexpr const char* kGatedGeluExperts = R"(
+def forward(self, x: Tensor, expert: int) -> Tensor:
+    gate = torch.gelu(torch.linear(x, self.wi_0[expert]), approximate="tanh")
+    return torch.linear(gate * torch.linear(x, self.wi_1[expert]), self.wo[expert])
+)";
+
+constexpr const char* kReluExperts = R"(
+def forward(self, x: Tensor, expert: int) -> Tensor:
+    return torch.linear(torch.relu(torch.linear(x, self.wi[expert])), self.wo[expert])
+)";
+
+// Mixtures give padding, what is not `visible`, no expert, and so add 0 to it.
+constexpr const char* kSwitchMixture = R"(
+def forward(self, x: Tensor, visible: Optional[Tensor] = None) -> Tensor:
+    rows = x.flatten(0, 1)
+    gates, chosen = torch.max(torch.softmax(self.router.forward(rows), 1), 1)
+    if visible is not None:
+        chosen = torch.where(visible.flatten(), chosen, -1)
+    output = torch.zeros_like(rows)
+    for expert in range($EXPERTS):
+        tokens = torch.nonzero(chosen == expert).squeeze(1)
+        if tokens.size(0) > 0:
+            computed = self.experts.forward(rows.index_select(0, tokens), expert)
+            computed = computed * gates.index_select(0, tokens).unsqueeze(1)
+            output.index_copy_(0, tokens, computed)
+    return output.view(x.size())
+)";
+
+constexpr const char* kExpertChoiceMixture = R"(
+def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+    rows = x.flatten(0, 1)
+    probabilities = torch.softmax(self.router.forward(x), 2)  # [B, S, E]
+    lengths = torch.to(torch.sum(visible, [1]), $FLOAT64)
+    share = lengths * $CAPACITY_FACTOR / $EXPERTS
+    places = torch.ceil(share - 1e-9).view([-1, 1, 1])
+    hidden = torch.logical_not(visible).unsqueeze(2)
+    order = torch.argsort(probabilities.masked_fill(hidden, -1.0), stable=True, dim=1,
+                          descending=True)
+    rank = torch.argsort(order, 1)  # the inverse of the permutation
+    taken = torch.logical_and(rank < places, visible.unsqueeze(2)).flatten(0, 1)  # [B S, E]
+    gates = probabilities.flatten(0, 1)
+    output = torch.zeros_like(rows)
+    for expert in range($EXPERTS):
+        tokens = torch.nonzero(taken.select(1, expert)).squeeze(1)
+        if tokens.size(0) > 0:
+            computed = self.experts.forward(rows.index_select(0, tokens), expert)
+            gate = gates.select(1, expert).index_select(0, tokens)
+            output.index_add_(0, tokens, computed * gate.unsqueeze(1))
+    return output.view(x.size())
+)";
+
 constexpr const char* kAltUpUpdate = R"(
 def forward(self, x: Tensor, x_tilde: Tensor, active: int) -> Tensor:
     predicted = torch.matmul(self.prediction_coefs, x.flatten(1)).view(x.size())  # [K, B, T, d]
@@ -79,11 +132,11 @@ def forward(self, x: Tensor, x_tilde: Tensor, active: int) -> Tensor:
 )";
 
 constexpr const char* kEncoderLayer = R"(
-def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+def forward(self, x: Tensor, bias: Tensor, visible: Tensor) -> Tensor:
     normed = self.self_attention_norm.forward(x)
     keys = self.self_attention.keys(normed)
     x = x + self.self_attention.attend(normed, keys, self.self_attention.values(normed), bias)
-    return x + self.feed_forward.forward(self.feed_forward_norm.forward(x))
+    return x + self.feed_forward.forward(self.feed_forward_norm.forward(x)$VISIBLE)
 )";
 
 constexpr const char* kDecoderLayer = R"(
@@ -111,7 +164,7 @@ def step(self, x: Tensor, position: int, bias: Tensor, keys: Tensor, values: Ten
 )";
 
 constexpr const char* kEncoder = R"(
-def forward(self, embedded: Tensor, mask_bias: Tensor) -> Tensor:
+def forward(self, embedded: Tensor, mask_bias: Tensor, visible: Tensor) -> Tensor:
     bias = self.relative_bias.forward(embedded.size(1)) + mask_bias  # [B, H, S, S]
     state = $ENTER
     $ENCODER_LAYERS
@@ -161,7 +214,8 @@ def newest_logits(self, decoded: Tensor) -> Tensor:
     return torch.matmul($OUTPUT_WEIGHT, $DECODED.squeeze(1).t()).t().contiguous()
 
 def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    return self.encoder.forward(self.shared.forward(input_ids), self.mask_bias(attention_mask))
+    embedded = self.shared.forward(input_ids)
+    return self.encoder.forward(embedded, self.mask_bias(attention_mask), attention_mask != 0)
 
 def forward(self, input_ids: Tensor, attention_mask: Tensor,
             decoder_input_ids: Tensor) -> Tensor:
@@ -292,13 +346,18 @@ ScriptValues script_values(const T5Config& config, int64_t valid_vocab) {
       {"ENTER", enter_source(config)},
       {"LEAVE_ENCODER", leave_source(config, config.memory_width())},
       {"LEAVE_DECODER", leave_source(config, config.output_width())},
-      {"ENCODER_LAYERS", layer_lines(config, config.num_encoder_layers, same("bias"), "forward")},
+      {"ENCODER_LAYERS",
+       layer_lines(config, config.num_encoder_layers, same("bias, visible"), "forward")},
       {"DECODER_LAYERS", layer_lines(config, config.num_decoder_layers,
                                      same("bias, memory, memory_bias"), "forward")},
       {"DECODER_STEPS", layer_lines(config, config.num_decoder_layers, step, "step")},
       {"CROSS", join(cross, ", ")},
       {"DECODED", config.tie_embeddings ? "(decoded * " + scale + ")" : "decoded"},
       {"OUTPUT_WEIGHT", config.tie_embeddings ? "self.shared.weight" : "self.lm_head.weight"},
+      {"EXPERTS", std::to_string(config.moe.experts)},
+      {"CAPACITY_FACTOR", number(config.moe.capacity_factor)},
+      {"FLOAT64", std::to_string(static_cast<int>(c10::ScalarType::Double))},
+      {"VISIBLE", ""},
   };
 }
 
@@ -319,8 +378,16 @@ std::map<std::string, std::string> torchscript_sources(const T5Config& config,
                                                 {"RelativeBias", kRelativeBias},
                                                 {"RmsNorm", kRmsNorm},
                                                 {"T5", kT5}};
-  const auto values = script_values(config, valid_vocab);
+  auto values = script_values(config, valid_vocab);
   for (auto& [name, source] : sources) source = fill_in(source, values);
+  if (config.moe.experts > 0) {
+    values["VISIBLE"] = ", visible";
+    sources["Experts"] = gated ? kGatedGeluExperts : kReluExperts;
+    sources["ExpertChoiceMixture"] = fill_in(kExpertChoiceMixture, values);
+    sources["MixtureDecoderLayer"] = fill_in(kDecoderLayer, values);
+    sources["MixtureEncoderLayer"] = fill_in(kEncoderLayer, values);
+    sources["SwitchMixture"] = fill_in(kSwitchMixture, values);
+  }
   return sources;
 }
 

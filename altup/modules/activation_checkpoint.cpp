@@ -9,7 +9,7 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using Body = std::function<torch::Tensor(const std::vector<torch::Tensor>&)>;
+using Body = std::function<variable_list(const variable_list&)>;
 
 // Autocast is thread-local, and the backward pass may run on another thread than the forward pass.
 struct AutocastState {
@@ -67,7 +67,7 @@ struct BodyHolder : torch::CustomClassHolder {
 
 class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> {
  public:
-  static torch::Tensor forward(AutogradContext* context,
+  static variable_list forward(AutogradContext* context,
                                const c10::intrusive_ptr<BodyHolder>& holder,
                                at::TensorList inputs) {
     const auto device = inputs[0].device();
@@ -75,6 +75,7 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
     context->saved_data["body"] = c10::IValue::make_capsule(holder);
     context->saved_data["random_state"] = random_state(device);
     context->save_for_backward(inputs.vec());
+    context->set_materialize_grads(false);
     AutocastScope autocast(device.type(), holder->autocast);
     return holder->body(inputs.vec());  // autograd is off in here: nothing of the body is kept
   }
@@ -89,14 +90,22 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
     const auto device = inputs[0].device();
     const auto random_now = random_state(device);
     set_random_state(device, context->saved_data["random_state"].toTensor());
-    torch::Tensor output;
+    variable_list outputs;
     {
       AutocastScope autocast(device.type(), holder->autocast);
       torch::AutoGradMode with_gradients(true);
-      output = holder->body(inputs);
+      outputs = holder->body(inputs);
     }
     set_random_state(device, random_now);
-    torch::autograd::backward({output}, {gradients[0]});
+    // An output that nobody has used has no gradient; one that is a constant asks for none.
+    variable_list used;
+    variable_list used_gradients;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (!gradients[i].defined() || !outputs[i].requires_grad()) continue;
+      used.push_back(outputs[i]);
+      used_gradients.push_back(gradients[i]);
+    }
+    torch::autograd::backward(used, used_gradients);
     variable_list result = {torch::Tensor()};  // for the body
     for (const auto& input : inputs) result.push_back(input.grad());
     return result;
@@ -105,11 +114,18 @@ class CheckpointFunction : public torch::autograd::Function<CheckpointFunction> 
 
 }  // namespace
 
-torch::Tensor checkpoint_activation(Body body, const std::vector<torch::Tensor>& inputs) {
+variable_list checkpoint_activation(Body body, const variable_list& inputs) {
   if (!torch::GradMode::is_enabled()) return body(inputs);
   // As a TensorList: in a std::vector, apply() would not see that these are tensors.
   return CheckpointFunction::apply(c10::make_intrusive<BodyHolder>(std::move(body)),
                                    at::TensorList(inputs));
+}
+
+torch::Tensor checkpoint_activation(std::function<torch::Tensor(const variable_list&)> body,
+                                    const variable_list& inputs) {
+  return checkpoint_activation(
+      Body([body = std::move(body)](const variable_list& in) { return variable_list{body(in)}; }),
+      inputs)[0];
 }
 
 }  // namespace altup

@@ -10,8 +10,13 @@
 
 namespace altup {
 
-/// body(inputs), one output. The second run sees the same random numbers (dropout) and the same
-/// autocast state, and adds to the gradients of the parameters that `body` uses.
+/// body(inputs). The second run sees the same random numbers (dropout) and the same autocast state,
+/// and adds to the gradients of the parameters that `body` uses. All outputs are defined tensors.
+std::vector<torch::Tensor> checkpoint_activation(
+    std::function<std::vector<torch::Tensor>(const std::vector<torch::Tensor>&)> body,
+    const std::vector<torch::Tensor>& inputs);
+
+/// The same for a body with one output.
 torch::Tensor checkpoint_activation(
     std::function<torch::Tensor(const std::vector<torch::Tensor>&)> body,
     const std::vector<torch::Tensor>& inputs);

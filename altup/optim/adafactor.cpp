@@ -1,5 +1,6 @@
 // Adafactor over all parameters: which of them are factored, and the state. The arithmetic of one
-// parameter is in adafactor_update.h.
+// parameter is in adafactor_update.h. The experts of a mixture, [E, R, C] in one tensor, are updated
+// as E matrices: each is factored, clipped and scaled by itself.
 #include <cmath>
 
 #include "altup/optim/adafactor_update.h"
@@ -17,8 +18,11 @@ class Adafactor : public Optimizer {
           at::TensorOptions().device(parameter.device()).dtype(moment_type(parameter));
       SecondMoment moment;
       if (is_factored(name, parameter)) {
-        moment.row = at::zeros({parameter.size(0)}, options);
-        moment.column = at::zeros({parameter.size(1)}, options);
+        // A matrix, or one for each expert: [R, C] or [E, R, C].
+        moment.row = at::zeros(parameter.sizes().slice(0, parameter.dim() - 1), options);
+        auto columns = parameter.sizes().vec();
+        columns.erase(columns.end() - 2);
+        moment.column = at::zeros(columns, options);
       } else {
         moment.full = at::zeros(parameter.sizes(), options);
       }
@@ -41,7 +45,13 @@ class Adafactor : public Optimizer {
       update.weight_decay = is_exempt(name, parameter) ? 0.0 : config_.weight_decay;
       const auto run = has_plain_memory(parameter, gradient) ? adafactor_update_fused
                                                              : adafactor_update_composed;
-      run(parameter, gradient, moments_[i], update);
+      if (parameter.dim() < 3) {
+        run(parameter, gradient, moments_[i], update);
+        continue;
+      }
+      for (int64_t expert = 0; expert < parameter.size(0); ++expert) {
+        run(parameter[expert], gradient[expert], moments_[i].of_expert(expert), update);
+      }
     }
   }
 
@@ -68,8 +78,8 @@ class Adafactor : public Optimizer {
 
  private:
   bool is_factored(const std::string& name, const at::Tensor& parameter) const {
-    return parameter.dim() == 2 && !is_exempt(name, parameter) &&
-           std::min(parameter.size(0), parameter.size(1)) >= config_.min_factored_size;
+    return (parameter.dim() == 2 || parameter.dim() == 3) && !is_exempt(name, parameter) &&
+           std::min(parameter.size(-2), parameter.size(-1)) >= config_.min_factored_size;
   }
 
   OptimizerConfig config_;

@@ -18,12 +18,18 @@
 
 namespace altup {
 
-/// Either `full`, of the parameter's shape, or `row` [R] and `column` [C].
+/// Either `full`, of the parameter's shape, or `row` [R] and `column` [C]; of the experts of a
+/// mixture, all with a first dimension for the expert.
 struct SecondMoment {
   at::Tensor full;
   at::Tensor row;
   at::Tensor column;
   bool factored() const { return row.defined(); }
+  /// A view of one expert's.
+  SecondMoment of_expert(int64_t expert) const {
+    if (factored()) return {.full = {}, .row = row[expert], .column = column[expert]};
+    return {.full = full[expert], .row = {}, .column = {}};
+  }
 };
 
 struct AdafactorStep {

@@ -41,6 +41,14 @@ std::vector<Conversion> conversions() {
   auto tied_recycled = small_config(Variant::kRecycled, 2);
   tied_recycled.tie_embeddings = true;
   list.push_back({tied, tied_recycled});
+  for (const auto router : {Router::kSwitch, Router::kExpertChoice}) {
+    const auto dense = testing::with_mixtures(small_config(), router);
+    for (const auto variant : {Variant::kAltUp, Variant::kRecycled, Variant::kSum}) {
+      const auto two = testing::with_mixtures(small_config(variant, 2), router);
+      list.push_back({dense, two});
+      list.push_back({two, testing::with_mixtures(small_config(variant, 4), router)});
+    }
+  }
   return list;
 }
 
@@ -101,6 +109,10 @@ TEST(BlockConversion, RefusesWhatWouldChangeTheOutputs) {
   auto wider = small_config(Variant::kAltUp, 2);
   wider.d_ff = 24;
   EXPECT_THAT(message(small_config(), wider), ::testing::HasSubstr("changes [altup] only"));
+  const auto mixed = testing::with_mixtures(small_config(Variant::kAltUp, 2));
+  EXPECT_THAT(message(small_config(), mixed), ::testing::HasSubstr("changes [altup] only"));
+  EXPECT_THAT(message(testing::with_mixtures(small_config()), small_config(Variant::kAltUp, 2)),
+              ::testing::HasSubstr("changes [altup] only"));
   auto tied = small_config();
   tied.tie_embeddings = true;
   auto tied_altup = small_config(Variant::kAltUp, 2);

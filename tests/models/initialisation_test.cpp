@@ -132,6 +132,34 @@ TEST(Initialisation, OfALayerDependsOnNoOtherLayersSize) {
                             two["encoder.layers.1.self_attention.q.weight"]));
 }
 
+// A mixture differs from the dense model, and from one of more experts, by what only it has.
+TEST(Initialisation, TheFirstExpertIsTheFeedForwardOfTheDenseModel) {
+  auto config = medium_config();
+  const auto dense = of_one_seed(config)->named_parameters();
+  config.moe.experts = 2;
+  const auto two = of_one_seed(config)->named_parameters();
+  config.moe.experts = 5;
+  const auto five = of_one_seed(config)->named_parameters();
+  int64_t of_experts = 0;
+  for (const auto& item : two) {
+    const auto& name = item.key();
+    if (const auto* same = dense.find(name)) {
+      EXPECT_TRUE(torch::equal(*same, item.value())) << name;
+      continue;
+    }
+    const auto at = name.find("experts.");
+    if (at == std::string::npos) continue;  // a router
+    const auto of_dense = name.substr(0, at) + name.substr(at + 8) + ".weight";
+    EXPECT_TRUE(torch::equal(dense[of_dense], item.value()[0])) << name;
+    EXPECT_TRUE(torch::equal(five[name].narrow(0, 0, 2), item.value())) << name;
+    EXPECT_FALSE(torch::equal(item.value()[0], item.value()[1])) << name;
+    ++of_experts;
+  }
+  EXPECT_EQ(of_experts, 6);  // the last layer of each stack
+  expect_deviation(T5(config), "encoder.layers.1.feed_forward.router.weight",
+                   std::sqrt(0.1 / 96));
+}
+
 class FirstLoss : public ::testing::TestWithParam<Variant> {};
 INSTANTIATE_TEST_SUITE_P(Variants, FirstLoss,
                          ::testing::Values(Variant::kNone, Variant::kAltUp, Variant::kRecycled,

@@ -41,8 +41,8 @@ struct NamedConfig {
   friend void PrintTo(const NamedConfig& named, std::ostream* out) { *out << named.name; }
 };
 
-/// Every kind of model that the config can say.
-inline std::vector<NamedConfig> every_kind() {
+/// Every kind of model without mixtures of experts that the config can say.
+inline std::vector<NamedConfig> kinds_without_mixtures() {
   std::vector<NamedConfig> kinds = {
       {"Dense", small_config()},
       {"AltUp2", small_config(Variant::kAltUp, 2)},
@@ -64,6 +64,42 @@ inline std::vector<NamedConfig> every_kind() {
   kinds.back().config.altup.block_selection = BlockSelection::kSame;
   kinds.push_back({"AltUp3Active", small_config(Variant::kAltUp, 3)});
   kinds.back().config.altup.init = CoefficientInit::kActive;
+  return kinds;
+}
+
+/// With mixtures of three experts in every second layer, the encoder's second and the decoder's
+/// second.
+inline T5Config with_mixtures(T5Config config, Router router = Router::kSwitch) {
+  config.moe.experts = 3;
+  config.moe.router = router;
+  return config;
+}
+
+inline std::vector<NamedConfig> kinds_with_mixtures() {
+  std::vector<NamedConfig> kinds = {
+      {"Switch", with_mixtures(small_config())},
+      {"SwitchAltUp2", with_mixtures(small_config(Variant::kAltUp, 2))},
+      {"SwitchRecycled2", with_mixtures(small_config(Variant::kRecycled, 2))},
+      {"SwitchSum2", with_mixtures(small_config(Variant::kSum, 2))},
+      {"SwitchReluEveryLayer", with_mixtures(small_config())},
+      {"BatchPrioritisedAltUp3", with_mixtures(small_config(Variant::kAltUp, 3))},
+      {"ExpertChoice", with_mixtures(small_config(), Router::kExpertChoice)},
+      {"ExpertChoiceAltUp2",
+       with_mixtures(small_config(Variant::kAltUp, 2), Router::kExpertChoice)},
+      {"ExpertChoiceRecycled4",
+       with_mixtures(small_config(Variant::kRecycled, 4), Router::kExpertChoice)},
+      {"ExpertChoiceSum2", with_mixtures(small_config(Variant::kSum, 2), Router::kExpertChoice)},
+  };
+  kinds[4].config.feed_forward = FeedForwardKind::kRelu;
+  kinds[4].config.moe.every = 1;
+  kinds[5].config.moe.batch_prioritised = true;
+  return kinds;
+}
+
+/// Every kind of model that the config can say.
+inline std::vector<NamedConfig> every_kind() {
+  auto kinds = kinds_without_mixtures();
+  for (auto& kind : kinds_with_mixtures()) kinds.push_back(std::move(kind));
   return kinds;
 }
 

@@ -64,6 +64,7 @@ TEST(T5Config, JsonHoldsEveryField) {
   };
   T5Config::fields(config, expect_key);
   AltUpConfig::fields(config.altup, expect_key);
+  MoeConfig::fields(config.moe, expect_key);
   for (const char* part : {"\"size\": \"tiny\"", "\"d_model\": 256", "\"tie_embeddings\": false",
                            "\"variant\": \"recycled\"", "\"blocks\": 2"}) {
     EXPECT_THAT(json, HasSubstr(part));
@@ -84,8 +85,17 @@ TEST(T5Config, ContradictionsStartWithTheKey) {
   EXPECT_THAT(refusal([](T5Config& c) { c.norm_epsilon = 0; }),
               StartsWith("model.norm_epsilon is 0"));
   EXPECT_THAT(refusal([](T5Config& c) { c.altup.blocks = 0; }), StartsWith("altup.blocks is 0"));
-  EXPECT_THAT(refusal([](T5Config& c) { c.moe.experts = 8; }),
-              StartsWith("moe.experts is 8; expected 0, since"));
+  EXPECT_EQ(refusal([](T5Config& c) { c.moe.experts = 8; }), "");
+  EXPECT_THAT(refusal([](T5Config& c) {
+                c.moe.experts = 8;
+                c.moe.capacity_factor = 0.0;
+              }),
+              StartsWith("moe.capacity_factor is 0"));
+  EXPECT_THAT(refusal([](T5Config& c) {
+                c.moe.experts = 8;
+                c.moe.every = 9;
+              }),
+              StartsWith("moe.every is 9; expected at most the layers of a stack, 8"));
   for (const auto variant : {Variant::kNone, Variant::kAltUp, Variant::kRecycled}) {
     EXPECT_EQ(refusal([&](T5Config& c) {
                 c.altup.variant = variant;

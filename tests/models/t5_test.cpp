@@ -35,7 +35,12 @@ TEST_P(EveryKind, ALaterTokenChangesNoEarlierLogit) {
       auto changed = targets.clone();
       changed.select(1, position).add_(1).remainder_(config.vocab_size);
       const auto after = model->forward(inputs, {}, changed);
-      EXPECT_TRUE(torch::equal(before.narrow(1, 0, position), after.narrow(1, 0, position)));
+      const auto kept = before.narrow(1, 0, position);
+      if (config.moe.experts == 0) {
+        EXPECT_TRUE(torch::equal(kept, after.narrow(1, 0, position)));
+      } else {  // an expert's product may round otherwise with another number of rows
+        EXPECT_LT(largest_difference(kept, after.narrow(1, 0, position)), kRounding);
+      }
       EXPECT_GT(largest_difference(before.narrow(1, position, 1), after.narrow(1, position, 1)),
                 1e-3);
     }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "altup/optim/adafactor_update.h"
+#include "altup/util/text.h"
 #include "tests/optim/optim_testing.h"
 
 namespace altup {
@@ -193,6 +194,52 @@ TEST(Adafactor, EmbeddingRowsWithoutGradientStayAndNeverGiveNan) {
     EXPECT_TRUE(torch::equal(w.slice(0, 10), start.slice(0, 10)));
     EXPECT_FALSE(torch::equal(w[7], start[7]));
     EXPECT_FALSE(torch::equal(w[9], start[9]));
+  }
+}
+
+// Factored and not, on both paths: what happens to one expert is what happens to a matrix alone.
+TEST(Adafactor, TheExpertsOfAMixtureAreMatricesOfTheirOwn) {
+  for (const int64_t rows : {130, 7}) {
+    for (const bool fused : {true, false}) {
+      torch::manual_seed(5);
+      at::Tensor experts = torch::randn({3, rows, 140});
+      experts[1].mul_(100);  // another RMS than the others'
+      if (!fused) experts = experts.transpose(1, 2).contiguous().transpose(1, 2);
+      NamedTensors alone;
+      for (int64_t e = 0; e < 3; ++e) {
+        const at::Tensor matrix = experts[e].clone(at::MemoryFormat::Preserve);
+        EXPECT_EQ(matrix.is_contiguous(), fused);
+        alone.emplace_back(altup::str("expert_", e), matrix);
+      }
+      auto config = adafactor_config();
+      config.weight_decay = 0.1;
+      const auto together = make_optimizer(config, {{"experts.wi", experts}});
+      const auto apart = make_optimizer(config, alone);
+      for (int step = 0; step < 3; ++step) {
+        at::Tensor gradient = torch::randn({3, rows, 140});
+        gradient[2].mul_(step == 1 ? 0.0 : 1e-3);  // an expert that no token came to
+        with_gradient(experts, gradient);
+        for (int64_t e = 0; e < 3; ++e) {
+          with_gradient(alone[static_cast<size_t>(e)].second, gradient[e].clone());
+        }
+        together->step(0.01);
+        apart->step(0.01);
+      }
+      for (int64_t e = 0; e < 3; ++e) {
+        const auto& matrix = alone[static_cast<size_t>(e)].second;
+        EXPECT_TRUE(torch::equal(experts[e], matrix)) << e;
+        const auto name = altup::str("expert_", e);
+        if (rows >= 128) {
+          EXPECT_TRUE(torch::equal(moment(*together, "experts.wi.v_row")[e],
+                                   moment(*apart, name + ".v_row")));
+          EXPECT_TRUE(torch::equal(moment(*together, "experts.wi.v_col")[e],
+                                   moment(*apart, name + ".v_col")));
+        } else {
+          EXPECT_TRUE(
+              torch::equal(moment(*together, "experts.wi.v")[e], moment(*apart, name + ".v")));
+        }
+      }
+    }
   }
 }
 

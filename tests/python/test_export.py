@@ -45,6 +45,9 @@ VARIANTS = {
     "altup_k3_same": '[altup]\nvariant = "altup"\nblocks = 3\nblock_selection = "same"\ninit = "active"\n',
     "altup_k2_summed": '[altup]\nvariant = "altup"\nblocks = 2\ncross_attention = "summed"\n',
     "recycled_k2": '[altup]\nvariant = "recycled"\nblocks = 2\n',
+    "none_switch": "[moe]\nexperts = 3\n",
+    "altup_k2_switch": '[altup]\nvariant = "altup"\nblocks = 2\n[moe]\nexperts = 3\n',
+    "recycled_k2_choice": '[altup]\nvariant = "recycled"\nblocks = 2\n[moe]\nexperts = 3\nrouter = "expert_choice"\n',
     "sum_k2": '[altup]\nvariant = "sum"\nblocks = 2\n',
 }
 

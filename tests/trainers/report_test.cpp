@@ -100,6 +100,10 @@ TEST(Report, ShowsRunsSideBySide) {
   expect_well_formed(html);
   EXPECT_THAT(html, HasSubstr("small, dense</td>"));
   EXPECT_THAT(html, HasSubstr("small, altup, K = 2</td>"));
+  dense.config->model.moe.experts = wide.config->model.moe.experts = 8;
+  const auto of_mixtures = html_report({dense, wide});
+  EXPECT_THAT(of_mixtures, HasSubstr("small, 8 experts, switch</td>"));
+  EXPECT_THAT(of_mixtures, HasSubstr("small, altup, K = 2, 8 experts, switch</td>"));
   EXPECT_THAT(html, HasSubstr("<td>1,234,567</td>"));
   EXPECT_THAT(html, HasSubstr("<td>2.5000</td>"));
   EXPECT_THAT(html, HasSubstr("<td><b>2.2500</b></td>"));  // the lower loss
