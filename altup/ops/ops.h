@@ -22,8 +22,8 @@ namespace altup {
 ///                                    to K, as at the start of Recycled-AltUp) is read in place,
 ///                                    never copied
 ///   x_tilde            [B, T, d]     what the layer made of x^a
-///   prediction_coefs   [K, K]        p
-///   correction_coefs   [K]           g
+///   prediction_coefs   [K, K]        p, or [B, T, K, K], one for each token
+///   correction_coefs   [K]           g, or then [B, T, K]
 ///   active_block       in [0, K)
 ///
 /// Returns y [K, B, T, d], contiguous, of the wider type of x and x_tilde. Sums are done in fp32
