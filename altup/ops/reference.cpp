@@ -13,6 +13,7 @@
 #include "altup/ops/decoding.h"
 #include "altup/ops/gated_gelu.h"
 #include "altup/ops/rms_norm.h"
+#include "altup/ops/sequence_update.h"
 
 namespace altup::reference {
 namespace {
@@ -121,6 +122,50 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_backward(
   const auto d_g = (dy * (x_tilde.to(sum_type) - predicted_active)).sum({1, 2, 3});  // [K]
 
   return as_given(d_state, e, d_p, d_g);
+}
+
+at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_tilde, const at::Tensor& places,
+                           const at::Tensor& anchors, const at::Tensor& prediction_coefs,
+                           const at::Tensor& correction_coefs) {
+  internal::check_sequence_update(x, x_tilde, places, anchors, prediction_coefs, correction_coefs);
+  const auto type = c10::promoteTypes(x.scalar_type(), x_tilde.scalar_type());
+  const auto sum_type = at::toOpMathType(type);
+  const auto rows = x.to(sum_type);  // [N, d]
+  const auto a1 = prediction_coefs.to(sum_type).select(0, 0);
+  const auto a2 = prediction_coefs.to(sum_type).select(0, 1);
+  const auto b = correction_coefs.to(sum_type).select(0, 0);
+  // Of each anchor, in two parts: added to a1 x in turn they are exact where x̃ replaces x.
+  const auto from_x = rows.index_select(0, places) * (a2 - b * (a1 + a2));  // [M, d]
+  const auto from_layer = x_tilde.to(sum_type) * b;                        // [M, d]
+  const auto y =
+      rows * a1 + from_x.index_select(0, anchors) + from_layer.index_select(0, anchors);
+  return y.to(type).contiguous();
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sequence_update_backward(
+    const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde,
+    const at::Tensor& places, const at::Tensor& anchors, const at::Tensor& prediction_coefs,
+    const at::Tensor& correction_coefs) {
+  internal::check_sequence_update(x, x_tilde, places, anchors, prediction_coefs, correction_coefs);
+  TORCH_CHECK(grad.sizes() == x.sizes(), "altup::sequence_update_backward: grad ", grad.sizes(),
+              " must have the shape of x ", x.sizes());
+  const auto sum_type =
+      at::toOpMathType(c10::promoteTypes(x.scalar_type(), x_tilde.scalar_type()));
+  const auto dy = grad.to(sum_type);   // [N, d]
+  const auto rows = x.to(sum_type);    // [N, d]
+  const auto own = rows.index_select(0, places);  // [M, d]
+  const auto a1 = prediction_coefs.to(sum_type).select(0, 0);
+  const auto a2 = prediction_coefs.to(sum_type).select(0, 1);
+  const auto b = correction_coefs.to(sum_type).select(0, 0);
+  const auto s = at::zeros(own.sizes(), dy.options()).index_add(0, anchors, dy);  // [M, d]
+  const auto dx = (dy * a1).index_add(0, places, s * (a2 - b * (a1 + a2)));
+  const auto of_anchors = (s * own).sum();
+  const auto d_a1 = (dy * rows).sum() - b * of_anchors;
+  const auto d_a2 = (1 - b) * of_anchors;
+  const auto d_b = (s * (x_tilde.to(sum_type) - own * (a1 + a2))).sum();
+  return {dx.to(x.scalar_type()), (s * b).to(x_tilde.scalar_type()),
+          at::stack({d_a1, d_a2}).to(prediction_coefs.scalar_type()),
+          d_b.unsqueeze(0).to(correction_coefs.scalar_type())};
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
