@@ -61,8 +61,7 @@ void T5Config::validate() const {
   MoeConfig::fields(moe, [](const Field& field, const auto& value) {
     check_field(str("moe.", field.name), field, value);
   });
-  const bool strides =
-      altup.variant == Variant::kSequence || altup.variant == Variant::kStrideSkip;
+  const bool strides = shortens_layers() && !pools_memory();
   const int64_t fewest_layers = strides ? 3 : pools_memory() ? 2 : 1;
   if (num_encoder_layers < fewest_layers) {
     throw UserError(str("altup.variant is \"", enum_name(altup.variant), "\", which ",

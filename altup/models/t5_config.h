@@ -233,8 +233,12 @@ struct T5Config {
   /// Whether layer `index` of the encoder computes every stride-th position only: all but the first
   /// and the last.
   bool strides_layer(int64_t index) const {
-    return (altup.variant == Variant::kSequence || altup.variant == Variant::kStrideSkip) &&
-           index > 0 && index + 1 < num_encoder_layers;
+    return shortens_layers() && !pools_memory() && index > 0 && index + 1 < num_encoder_layers;
+  }
+  /// Whether some of the encoder's layers compute fewer positions than there are tokens.
+  bool shortens_layers() const {
+    return altup.variant == Variant::kSequence || altup.variant == Variant::kStrideSkip ||
+           pools_memory();
   }
   /// Whether the encoder's first layer is followed by a mean of stride positions, so that the memory
   /// is as much shorter.
