@@ -45,7 +45,8 @@ void repeat_token_coefs(AltUpUpdateImpl& update, const AltUpUpdateImpl& of, int6
 }
 
 // Of one stack. Without updates to repeat, the new ones stay at their start: the identity.
-void convert_token_coefs(torch::nn::ModuleList& from, torch::nn::ModuleList& to, int64_t times) {
+void convert_token_coefs(const torch::nn::ModuleList& from, torch::nn::ModuleList& to,
+                         int64_t times) {
   for (size_t i = 0; i < to->size(); ++i) {
     auto& update = to->at<AltUpUpdateImpl>(i);
     if (from->is_empty()) {
@@ -114,7 +115,7 @@ void check_block_conversion(const T5Config& from, const T5Config& to) {
   }
 }
 
-void convert_blocks(T5& source, T5& target) {
+void convert_blocks(const T5& source, T5& target) {
   const auto& from = source->config();
   const auto& to = target->config();
   check_block_conversion(from, to);

@@ -13,6 +13,6 @@ namespace altup {
 void check_block_conversion(const T5Config& from, const T5Config& to);
 
 /// Sets the weights of `target` so that its outputs are those of `source`, up to rounding.
-void convert_blocks(T5& source, T5& target);
+void convert_blocks(const T5& source, T5& target);
 
 }  // namespace altup
