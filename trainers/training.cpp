@@ -46,6 +46,7 @@ void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& c
   // What says nothing of the weights that are there.
   wanted.dropout = saved.model.dropout;
   wanted.size = saved.model.size;
+  if (!saved.model.shortens_layers()) wanted.altup.stride = saved.model.altup.stride;
   // Coefficients of the token are what the weights add to the start.
   if (saved.model.altup.coefficients == Coefficients::kStatic) {
     wanted.altup.init = saved.model.altup.init;
