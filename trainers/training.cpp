@@ -46,8 +46,11 @@ void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& c
   // What says nothing of the weights that are there.
   wanted.dropout = saved.model.dropout;
   wanted.size = saved.model.size;
-  wanted.altup.init = saved.model.altup.init;
-  wanted.altup.stride = saved.model.altup.stride;
+  if (!saved.model.shortens_layers()) wanted.altup.stride = saved.model.altup.stride;
+  // Coefficients of the token are what the weights add to the start.
+  if (saved.model.altup.coefficients == Coefficients::kStatic) {
+    wanted.altup.init = saved.model.altup.init;
+  }
   const auto moe = adopt_mixtures(config, saved.model.moe);
   wanted.moe = saved.model.moe;
   wanted.moe.experts = config.model.moe.experts;

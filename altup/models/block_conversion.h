@@ -9,6 +9,7 @@ namespace altup {
 
 /// UserError where convert_blocks() cannot keep the outputs: it goes from a dense model to any of
 /// altup, recycled and sum, and from one of these to a multiple of its blocks, with all else equal.
+/// With coefficients of the token all blocks have to start alike, altup.init = "identity".
 void check_block_conversion(const T5Config& from, const T5Config& to);
 
 /// Sets the weights of `target` so that its outputs are those of `source`, up to rounding.

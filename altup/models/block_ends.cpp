@@ -7,6 +7,9 @@ torch::Tensor enter_blocks(const torch::Tensor& embedded, const T5Config& config
   const int64_t length = embedded.size(1);
   switch (config.altup.variant) {
     case Variant::kNone:
+    case Variant::kSequence:
+    case Variant::kStrideSkip:
+    case Variant::kAveragePool:
       return embedded.unsqueeze(0);
     case Variant::kAltUp:
       return embedded.view({batch, length, config.altup.blocks, config.d_model})

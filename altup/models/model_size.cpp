@@ -24,7 +24,7 @@ ParameterCount count_parameters(const T5Config& config) {
     const int64_t numel = item.value().numel();
     count.total += numel;
     if (item.key() == "shared.weight" || item.key() == "lm_head.weight") count.embedding += numel;
-    if (item.key().ends_with("_coefs")) count.altup += numel;
+    if (item.key().find(".altup.") != std::string::npos) count.altup += numel;
     if (item.key().find(".experts.") != std::string::npos) {
       count.experts += numel;
       const double used = experts_of_a_token(config.moe, item.key().starts_with("encoder."));
@@ -43,28 +43,31 @@ FlopCount count_flops(const T5Config& config, int64_t input_length, int64_t targ
   const auto memory = static_cast<double>(config.memory_width());
   const double feed_forward = (config.feed_forward == FeedForwardKind::kGatedGelu ? 3 : 2) * d *
                               static_cast<double>(config.d_ff);
-  // Of all layers of a stack, a token: the mixtures' experts that it has, and their routers.
-  const auto feed_forwards = [&](int64_t layers, bool encoder) {
-    const auto mixtures = static_cast<double>(config.num_mixtures(layers));
-    return (static_cast<double>(layers) - mixtures) * feed_forward +
-           mixtures * (experts_of_a_token(config.moe, encoder) * feed_forward +
-                       d * static_cast<double>(config.moe.experts));
+  // Of one layer, a token: with a mixture the experts that it has, and the router.
+  const auto feed_forward_of = [&](int64_t layer, bool encoder) {
+    return config.has_mixture(layer) ? experts_of_a_token(config.moe, encoder) * feed_forward +
+                                           d * static_cast<double>(config.moe.experts)
+                                     : feed_forward;
   };
+  const auto shortened =
+      static_cast<double>((input_length + config.altup.stride - 1) / config.altup.stride);
   const auto attention = [&](double queries, double keys) {
     return 2 * queries * keys * inner;
   };  // scores and context
-  // Multiply-adds of each layer's products; the elementwise work and the K^2 + K of AltUp are left
-  // out as in MFU.
-  const double encoder_layer = s * 4 * d * inner + attention(s, s);
-  const double decoder_layer = t * (4 * d * inner + 2 * d * inner) + 2 * s * memory * inner +
-                               attention(t, t) + attention(t, s);
-  const double head = t * static_cast<double>(config.output_width() * config.vocab_size);
-  const double forward =
-      2 * (static_cast<double>(config.num_encoder_layers) * encoder_layer +
-           s * feed_forwards(config.num_encoder_layers, /*encoder=*/true) +
-           static_cast<double>(config.num_decoder_layers) * decoder_layer +
-           t * feed_forwards(config.num_decoder_layers, /*encoder=*/false) + head);
-  return {.forward_backward = 3 * forward, .tokens = input_length + target_length};
+  // Multiply-adds of each layer's products; the elementwise work and the coefficients of AltUp are
+  // left out as in MFU.
+  double products = t * static_cast<double>(config.output_width() * config.vocab_size);  // the head
+  for (int64_t i = 0; i < config.num_encoder_layers; ++i) {
+    const bool is_short = config.strides_layer(i) || (config.pools_memory() && i > 0);
+    const double n = is_short ? shortened : s;
+    products += n * (4 * d * inner + feed_forward_of(i, /*encoder=*/true)) + attention(n, n);
+  }
+  const double m = config.pools_memory() ? shortened : s;
+  for (int64_t i = 0; i < config.num_decoder_layers; ++i) {
+    products += t * (4 * d * inner + 2 * d * inner + feed_forward_of(i, /*encoder=*/false)) +
+                2 * m * memory * inner + attention(t, t) + attention(t, m);
+  }
+  return {.forward_backward = 3 * 2 * products, .tokens = input_length + target_length};
 }
 
 }  // namespace altup

@@ -6,6 +6,7 @@
 #include "altup/models/block_ends.h"
 #include "altup/modules/activation_checkpoint.h"
 #include "altup/modules/initialisation.h"
+#include "altup/modules/sequence_altup.h"
 
 namespace altup {
 namespace {
@@ -17,7 +18,21 @@ torch::nn::ModuleList make_updates(const T5Config& config, int64_t num_layers) {
     updates->push_back(AltUpUpdate(
         AltUpUpdateConfig{.num_blocks = config.num_blocks(),
                           .active_block = config.active_block(i),
-                          .only_active = config.altup.init == CoefficientInit::kActive}));
+                          .only_active = config.altup.init == CoefficientInit::kActive,
+                          .of_token = config.altup.coefficients == Coefficients::kToken,
+                          .d_model = config.d_model,
+                          .norm_epsilon = config.norm_epsilon}));
+  }
+  return updates;
+}
+
+torch::nn::ModuleList make_encoder_updates(const T5Config& config) {
+  if (config.altup.variant != Variant::kSequence) {
+    return make_updates(config, config.num_encoder_layers);
+  }
+  torch::nn::ModuleList updates;
+  for (int64_t i = 0; i < config.num_encoder_layers; ++i) {
+    if (config.strides_layer(i)) updates->push_back(SequenceUpdate());
   }
   return updates;
 }
@@ -49,15 +64,16 @@ torch::Tensor newest_bias(RelativeBias& relative_bias, KvCache& cache) {
 }
 
 // How the tokens [B, T, ..] of a stack attend to each other; mask [B, T] bool or undefined, offsets
-// of an unpadded batch or undefined.
+// of an unpadded batch or undefined. They stand `stride` positions apart.
 AttentionOptions self_attention_options(RelativeBias& relative_bias, const torch::Tensor& tokens,
                                         const torch::Tensor& mask, const torch::Tensor& offsets,
-                                        bool causal) {
+                                        bool causal, int64_t stride = 1) {
   const int64_t length = offsets.defined() ? offsets.diff().max().item<int64_t>() : tokens.size(1);
   AttentionOptions options;
   options.query_offsets = options.key_offsets = offsets;
   options.zero_distance = length - 1;
-  options.relative_bias = relative_bias->by_distance(1 - length, 2 * length - 1);  // [H, 2 S - 1]
+  options.relative_bias =
+      relative_bias->by_distance(1 - length, 2 * length - 1, stride);  // [H, 2 S - 1]
   options.causal = causal;
   if (mask.defined()) options.key_bias = mask_to_bias(mask, options.relative_bias.scalar_type());
   return options;
@@ -87,10 +103,32 @@ torch::Tensor without_routing(const std::vector<torch::Tensor>& outputs, StackRo
 // them.
 torch::Tensor run_layer(torch::nn::ModuleList& updates, int64_t index, const torch::Tensor& state,
                         const std::function<torch::Tensor(const torch::Tensor&)>& layer) {
-  if (updates->is_empty()) return layer(state.squeeze(0)).unsqueeze(0);
+  if (state.size(0) == 1) return layer(state.squeeze(0)).unsqueeze(0);
   auto& update = updates->at<AltUpUpdateImpl>(static_cast<size_t>(index));
   const auto [whole, active] = update.open(state);
   return update.forward(whole, layer(active));
+}
+
+// One layer of which only some positions are computed, over the state [1, B, S, d]: the others follow
+// them or, without updates, stay as they are.
+torch::Tensor run_strided_layer(torch::nn::ModuleList& updates, int64_t index,
+                                const torch::Tensor& state, const StridedPositions& positions,
+                                const std::function<torch::Tensor(const torch::Tensor&)>& layer) {
+  const auto x = state.squeeze(0);
+  const auto computed = layer(take_strided(x, positions));  // [B, S', d]
+  if (updates->is_empty()) return put_strided(x, computed, positions).unsqueeze(0);
+  auto& update = updates->at<SequenceUpdateImpl>(static_cast<size_t>(index - 1));
+  return update.forward(x, computed, positions).unsqueeze(0);
+}
+
+void reset_updates(torch::nn::ModuleList& updates) {
+  for (const auto& update : *updates) {
+    if (auto* along = update->as<SequenceUpdateImpl>(); along != nullptr) {
+      along->reset_parameters();
+    } else {
+      update->as<AltUpUpdateImpl>()->reset_parameters();
+    }
+  }
 }
 
 }  // namespace
@@ -102,7 +140,7 @@ EncoderImpl::EncoderImpl(const T5Config& config) : config_(config) {
   for (int64_t i = 0; i < config.num_encoder_layers; ++i) {
     layers->push_back(EncoderLayer(config, config.has_mixture(i)));
   }
-  altup = register_module("altup", make_updates(config, config.num_encoder_layers));
+  altup = register_module("altup", make_encoder_updates(config));
   final_norm = register_module("final_norm", RmsNorm(config.memory_width(), config.norm_epsilon));
 }
 
@@ -112,7 +150,7 @@ void EncoderImpl::reset_parameters() {
     const RandomBranch branch;
     layer->as<EncoderLayerImpl>()->reset_parameters();
   }
-  for (const auto& update : *altup) update->as<AltUpUpdateImpl>()->reset_parameters();
+  reset_updates(altup);
   final_norm->reset_parameters();
 }
 
@@ -136,26 +174,51 @@ RoutedTokens EncoderImpl::tokens_to_route(const torch::Tensor& embedded, const t
   return tokens;
 }
 
+LayerPositions EncoderImpl::layer_positions(const torch::Tensor& positions,
+                                            const torch::Tensor& mask,
+                                            const torch::Tensor& offsets, int64_t stride) {
+  return {self_attention_options(relative_bias, positions, mask, offsets, /*causal=*/false, stride),
+          tokens_to_route(positions, mask, offsets)};
+}
+
+torch::Tensor EncoderImpl::compute_layer(int64_t index, const torch::Tensor& x,
+                                         const LayerPositions& positions) {
+  auto* layer = &layers->at<EncoderLayerImpl>(static_cast<size_t>(index));
+  const auto compute = [layer, positions](const std::vector<torch::Tensor>& in) {
+    Routing routed;
+    const auto output =
+        layer->forward(in[0], with_bias(positions.attention, in[1]), positions.tokens, &routed);
+    return with_routing(output, routed);
+  };
+  const std::vector<torch::Tensor> in = {x, positions.attention.relative_bias};
+  return without_routing(checkpoint_activations ? checkpoint_activation(compute, in) : compute(in),
+                         routing);
+}
+
 torch::Tensor EncoderImpl::forward(const torch::Tensor& embedded, const torch::Tensor& mask,
                                    const torch::Tensor& offsets) {
-  const auto attention =
-      self_attention_options(relative_bias, embedded, mask, offsets, /*causal=*/false);
-  const auto tokens = tokens_to_route(embedded, mask, offsets);
+  const auto all = layer_positions(embedded, mask, offsets, 1);
+  StridedPositions strided;
+  LayerPositions few;  // with average pooling, all there are from the second layer on
+  if (config_.shortens_layers()) {
+    const int64_t stride = config_.altup.stride;
+    strided = strided_positions(embedded, mask, offsets, stride);
+    const auto few_mask = config_.pools_memory() ? pooled_mask(mask, stride) : strided.mask;
+    few = layer_positions(strided.places, few_mask, strided.offsets, stride);
+  }
   routing = {};
   auto state = enter_blocks(apply_dropout(embedded, config_.dropout, is_training()),
                             config_);  // [K, B, S, d]
   for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
-    auto* layer = &layers->at<EncoderLayerImpl>(static_cast<size_t>(i));
-    state = run_layer(altup, i, state, [&](const torch::Tensor& x) {
-      const auto compute = [layer, attention, tokens](const std::vector<torch::Tensor>& in) {
-        Routing routed;
-        const auto output = layer->forward(in[0], with_bias(attention, in[1]), tokens, &routed);
-        return with_routing(output, routed);
-      };
-      const std::vector<torch::Tensor> in = {x, attention.relative_bias};
-      return without_routing(
-          checkpoint_activations ? checkpoint_activation(compute, in) : compute(in), routing);
-    });
+    const bool computes_few = config_.strides_layer(i) || (config_.pools_memory() && i > 0);
+    const auto layer = [&](const torch::Tensor& x) {
+      return compute_layer(i, x, computes_few ? few : all);
+    };
+    state = config_.strides_layer(i) ? run_strided_layer(altup, i, state, strided, layer)
+                                     : run_layer(altup, i, state, layer);
+    if (config_.pools_memory() && i == 0) {
+      state = pool_strided(state[0], mask, strided).unsqueeze(0);  // [1, B, S', d]
+    }
     if (watch) watch(layer_name(i), state);
   }
   const auto memory = final_norm(leave_blocks(state, config_.memory_width() != config_.d_model));
@@ -180,7 +243,7 @@ void DecoderImpl::reset_parameters() {
     const RandomBranch branch;
     layer->as<DecoderLayerImpl>()->reset_parameters();
   }
-  for (const auto& update : *altup) update->as<AltUpUpdateImpl>()->reset_parameters();
+  reset_updates(altup);
   final_norm->reset_parameters();
 }
 

@@ -15,6 +15,12 @@
 
 namespace altup {
 
+/// The positions that a layer computes: how they attend to each other, and what its mixture routes.
+struct LayerPositions {
+  AttentionOptions attention;
+  RoutedTokens tokens;
+};
+
 /// Is told the output of each part of a stack, by the part's name within it, as the forward pass
 /// goes; for diagnosis.
 using StackWatch = std::function<void(const std::string& part, const torch::Tensor& output)>;
@@ -38,12 +44,16 @@ class EncoderImpl : public torch::nn::Module {
   explicit EncoderImpl(const T5Config& config);
   void reset_parameters();
   /// embedded [B, S, embedding width], mask [B, S] bool or undefined (all visible) -> memory [B, S,
-  /// memory width]. `offsets`: of the inputs of an unpadded batch, B = 1 (see SequenceOffsets).
+  /// memory width]. `offsets`: of the inputs of an unpadded batch, B = 1 (see SequenceOffsets). With
+  /// average pooling S is as much shorter; mask and offsets are then pooled_mask() and
+  /// strided_offsets().
   torch::Tensor forward(const torch::Tensor& embedded, const torch::Tensor& mask,
                         const torch::Tensor& offsets = {});
 
   torch::nn::ModuleList layers;
-  torch::nn::ModuleList altup;  ///< AltUpUpdate of each layer; empty where K = 1
+  /// AltUpUpdate of each layer; or, of Sequence-AltUp, SequenceUpdate of the second layer and on;
+  /// else empty.
+  torch::nn::ModuleList altup;
   RelativeBias relative_bias{nullptr};
   RmsNorm final_norm{nullptr};
   bool checkpoint_activations = false;  ///< recompute each layer in the backward pass
@@ -51,6 +61,11 @@ class EncoderImpl : public torch::nn::Module {
   StackRouting routing;                 ///< of the last forward pass
 
  private:
+  /// `stride`: how far apart the positions are.
+  LayerPositions layer_positions(const torch::Tensor& positions, const torch::Tensor& mask,
+                                 const torch::Tensor& offsets, int64_t stride);
+  torch::Tensor compute_layer(int64_t index, const torch::Tensor& x,
+                              const LayerPositions& positions);
   RoutedTokens tokens_to_route(const torch::Tensor& embedded, const torch::Tensor& mask,
                                const torch::Tensor& offsets) const;
 

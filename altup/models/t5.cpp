@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "altup/modules/initialisation.h"
+#include "altup/modules/sequence_altup.h"
 #include "altup/util/error.h"
 #include "altup/util/text.h"
 
@@ -52,8 +53,19 @@ torch::Tensor T5Impl::encode(const torch::Tensor& input_ids, const torch::Tensor
 torch::Tensor T5Impl::decode(const torch::Tensor& decoder_input_ids, const torch::Tensor& memory,
                              const torch::Tensor& input_mask, KvCache* cache) {
   const auto embedded = shared(decoder_input_ids);
-  return cache == nullptr ? decoder->forward(embedded, memory, input_mask)
-                          : decoder->cached_forward(embedded, memory, input_mask, *cache);
+  if (cache == nullptr) return decoder->forward(embedded, memory, memory_mask(input_mask));
+  const auto mask = cache->length() == 0 ? memory_mask(input_mask) : torch::Tensor();
+  return decoder->cached_forward(embedded, memory, mask, *cache);
+}
+
+// What the decoder sees of the encoder: with average pooling, means of the inputs' positions.
+torch::Tensor T5Impl::memory_mask(const torch::Tensor& input_mask) const {
+  return config_.pools_memory() ? pooled_mask(input_mask, config_.altup.stride) : input_mask;
+}
+
+SequenceOffsets T5Impl::memory_offsets(const SequenceOffsets& offsets) const {
+  if (!config_.pools_memory() || !offsets.inputs.defined()) return offsets;
+  return {strided_offsets(offsets.inputs, config_.altup.stride), offsets.targets};
 }
 
 // Teacher-forced, before the head.
@@ -61,7 +73,8 @@ torch::Tensor T5Impl::decode_all(const torch::Tensor& input_ids, const torch::Te
                                  const torch::Tensor& decoder_input_ids,
                                  const SequenceOffsets& offsets, const torch::Tensor& mask) {
   const auto memory = encode(input_ids, input_mask, offsets.inputs);
-  return decoder->forward(shared(decoder_input_ids), memory, input_mask, offsets, mask);
+  return decoder->forward(shared(decoder_input_ids), memory, memory_mask(input_mask),
+                          memory_offsets(offsets), mask);
 }
 
 // A tied head scales what it reads by d^-1/2.

@@ -28,12 +28,12 @@ class T5Impl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                         const torch::Tensor& decoder_input_ids,
                         const SequenceOffsets& offsets = {});
-  /// -> [B, S, memory width]
+  /// -> [B, S, memory width]; with average pooling [B, ⌈S / stride⌉, memory width].
   torch::Tensor encode(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                        const torch::Tensor& input_offsets = {});
   /// -> [B, T, output width]; with a cache the ids are those after the cached ones, and `memory` and
-  /// `input_mask` are read at the first call only. Where the cache has been given n rows an input,
-  /// decoder_input_ids is [B·n, T].
+  /// `input_mask`, that of the input_ids [B, S], are read at the first call only. Where the cache has
+  /// been given n rows an input, decoder_input_ids is [B·n, T].
   torch::Tensor decode(const torch::Tensor& decoder_input_ids, const torch::Tensor& memory,
                        const torch::Tensor& input_mask, KvCache* cache = nullptr);
   /// [..., output width] -> [..., vocab_size]
@@ -67,6 +67,8 @@ class T5Impl : public torch::nn::Module {
                            const torch::Tensor& decoder_input_ids, const SequenceOffsets& offsets,
                            const torch::Tensor& mask = {});
   torch::Tensor head_input(const torch::Tensor& decoded) const;
+  torch::Tensor memory_mask(const torch::Tensor& input_mask) const;
+  SequenceOffsets memory_offsets(const SequenceOffsets& offsets) const;
   const torch::Tensor& head_weight() const;
   torch::Tensor collect_routing();
 

@@ -61,9 +61,14 @@ void T5Config::validate() const {
   MoeConfig::fields(moe, [](const Field& field, const auto& value) {
     check_field(str("moe.", field.name), field, value);
   });
-  if (altup.stride != AltUpConfig{}.stride) {
-    throw UserError(str("altup.stride is ", altup.stride, "; expected ", AltUpConfig{}.stride,
-                        ", since the sequence variants that it is for are still to come"));
+  const bool strides = shortens_layers() && !pools_memory();
+  const int64_t fewest_layers = strides ? 3 : pools_memory() ? 2 : 1;
+  if (num_encoder_layers < fewest_layers) {
+    throw UserError(str("altup.variant is \"", enum_name(altup.variant), "\", which ",
+                        strides ? "strides all layers of the encoder but the first and the last"
+                                : "pools behind the encoder's first layer",
+                        "; expected model.num_encoder_layers of at least ", fewest_layers,
+                        ", got ", num_encoder_layers));
   }
   if (moe.experts > 0 && moe.capacity_factor == 0.0) {
     throw UserError("moe.capacity_factor is 0, with which no expert sees a token; expected more");

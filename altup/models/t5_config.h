@@ -28,16 +28,19 @@ struct EnumNames<FeedForwardKind> {
       {{"gated_gelu", FeedForwardKind::kGatedGelu}, {"relu", FeedForwardKind::kRelu}}};
 };
 
-/// How the token representation is widened (AltUp paper, sections 3 and 4). The sequence variants
-/// are still to come.
-enum class Variant { kNone, kAltUp, kRecycled, kSum };
+/// How the token representation is widened (AltUp paper, sections 3 and 4), or how the encoder's
+/// sequence is shortened (section 4.2 and its baselines): docs/sequence_altup.md.
+enum class Variant { kNone, kAltUp, kRecycled, kSum, kSequence, kStrideSkip, kAveragePool };
 template <>
 struct EnumNames<Variant> {
-  static constexpr std::array<std::pair<std::string_view, Variant>, 4> kNames = {
+  static constexpr std::array<std::pair<std::string_view, Variant>, 7> kNames = {
       {{"none", Variant::kNone},
        {"altup", Variant::kAltUp},
        {"recycled", Variant::kRecycled},
-       {"sum", Variant::kSum}}};
+       {"sum", Variant::kSum},
+       {"sequence", Variant::kSequence},
+       {"stride_skip", Variant::kStrideSkip},
+       {"average_pool", Variant::kAveragePool}}};
 };
 
 /// Which block layer i computes: i mod K, or always block 0 (paper, section 3.1).
@@ -68,12 +71,12 @@ struct EnumNames<CrossAttentionWidth> {
 };
 
 /// Whether the prediction and correction coefficients are numbers of the layer, or functions of the
-/// token as in Gemma 3n (still to come).
-enum class Coefficients { kStatic };
+/// token as in Gemma 3n.
+enum class Coefficients { kStatic, kToken };
 template <>
 struct EnumNames<Coefficients> {
-  static constexpr std::array<std::pair<std::string_view, Coefficients>, 1> kNames = {
-      {{"static", Coefficients::kStatic}}};
+  static constexpr std::array<std::pair<std::string_view, Coefficients>, 2> kNames = {
+      {{"static", Coefficients::kStatic}, {"token", Coefficients::kToken}}};
 };
 
 /// [altup]
@@ -88,13 +91,18 @@ struct AltUpConfig {
 
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit(Field{"variant", "how the token representation is widened"}, self.variant);
+    visit(Field{"variant", "how tokens are widened, or the encoder's sequence is shortened"},
+          self.variant);
     visit(Field{"blocks", "K, blocks of width d_model a token has", 1, 64}, self.blocks);
     visit(Field{"block_selection", "which block a layer computes"}, self.block_selection);
     visit(Field{"init", "start of the prediction and correction coefficients"}, self.init);
     visit(Field{"cross_attention", "what the decoder reads of the encoder"}, self.cross_attention);
-    visit(Field{"coefficients", "numbers of the layer"}, self.coefficients);
-    visit(Field{"stride", "of the sequence variants, which are still to come", 1, 1 << 20},
+    visit(Field{"coefficients", "numbers of the layer, or functions of the token"},
+          self.coefficients);
+    visit(Field{"stride",
+                "k of sequence, stride_skip and average_pool: the encoder computes every k-th "
+                "position, or means of k",
+                1, 1 << 20},
           self.stride);
   }
   bool operator==(const AltUpConfig&) const = default;
@@ -222,6 +230,19 @@ struct T5Config {
   int64_t active_block(int64_t index) const {
     return altup.block_selection == BlockSelection::kAlternating ? index % num_blocks() : 0;
   }
+  /// Whether layer `index` of the encoder computes every stride-th position only: all but the first
+  /// and the last.
+  bool strides_layer(int64_t index) const {
+    return shortens_layers() && !pools_memory() && index > 0 && index + 1 < num_encoder_layers;
+  }
+  /// Whether some of the encoder's layers compute fewer positions than there are tokens.
+  bool shortens_layers() const {
+    return altup.variant == Variant::kSequence || altup.variant == Variant::kStrideSkip ||
+           pools_memory();
+  }
+  /// Whether the encoder's first layer is followed by a mean of stride positions, so that the memory
+  /// is as much shorter.
+  bool pools_memory() const { return altup.variant == Variant::kAveragePool; }
   /// Whether layer `index` of a stack has a mixture of experts for its feed-forward: the last of
   /// every moe.every layers.
   bool has_mixture(int64_t index) const { return moe.experts > 0 && (index + 1) % moe.every == 0; }

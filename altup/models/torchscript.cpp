@@ -15,6 +15,7 @@
 #include "altup/models/evaluation_mode.h"
 #include "altup/models/generation.h"
 #include "altup/models/torchscript_source.h"
+#include "altup/modules/sequence_altup.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
 #include "altup/util/text.h"
@@ -76,7 +77,10 @@ class Mirror {
     if (module.as<AttentionImpl>() != nullptr) return "Attention";
     if (module.as<RelativeBiasImpl>() != nullptr) return "RelativeBias";
     if (module.as<FeedForwardImpl>() != nullptr) return "FeedForward";
-    if (module.as<AltUpUpdateImpl>() != nullptr) return "AltUpUpdate";
+    if (const auto* update = module.as<AltUpUpdateImpl>(); update != nullptr) {
+      return update->router.is_empty() ? "AltUpUpdate" : "TokenAltUpUpdate";
+    }
+    if (module.as<SequenceUpdateImpl>() != nullptr) return "SequenceUpdate";
     if (module.as<RmsNormImpl>() != nullptr) return "RmsNorm";
     if (module.as<LinearImpl>() != nullptr) return "Linear";
     if (module.as<torch::nn::EmbeddingImpl>() != nullptr) return "Embedding";

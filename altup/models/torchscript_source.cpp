@@ -1,7 +1,7 @@
 // One text a class. Two things differ in form from the modules, none in value:
 // - relative buckets are read from a table over the distances −max … max, beyond which they no
 //   longer change: no logarithm is taken whose last bit depends on the machine;
-// - predict and correct is composed of ATen operators: X̂ = P X, Y = X̂ + g ⊗ (x̃ − x̂^active).
+// - predict and correct is composed of ATen operators (torchscript_altup.h).
 // In the texts, $NAME stands for what script_values() says. Methods of submodules are called by
 // name, as TorchScript compiled from C++ knows no call of a module.
 #include "altup/models/torchscript_source.h"
@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "altup/models/torchscript_altup.h"
 #include "altup/util/text.h"
 
 namespace altup {
@@ -35,14 +36,14 @@ def forward(self, x: Tensor) -> Tensor:
 )";
 
 constexpr const char* kRelativeBias = R"(
-def of_distances(self, first: int, count: int) -> Tensor:
-    distances = torch.arange(first, first + count, device=self.weight.device)
+def of_distances(self, first: int, count: int, stride: int) -> Tensor:
+    distances = torch.arange(first, first + count, device=self.weight.device) * stride
     rows = torch.clamp(distances, -$MAX_DISTANCE, $MAX_DISTANCE) + $MAX_DISTANCE
     buckets = torch.index_select(self.buckets, 0, rows)
     return torch.index_select(self.weight, 0, buckets).t().contiguous()  # [H, count]
 
-def forward(self, length: int) -> Tensor:
-    windows = self.of_distances(1 - length, 2 * length - 1).unfold(1, length, 1)
+def forward(self, length: int, stride: int) -> Tensor:
+    windows = self.of_distances(1 - length, 2 * length - 1, stride).unfold(1, length, 1)
     return torch.flip(windows, [1]).unsqueeze(0)  # [1, H, T, T]
 )";
 
@@ -124,13 +125,6 @@ def forward(self, x: Tensor, visible: Tensor) -> Tensor:
     return output.view(x.size())
 )";
 
-constexpr const char* kAltUpUpdate = R"(
-def forward(self, x: Tensor, x_tilde: Tensor, active: int) -> Tensor:
-    predicted = torch.matmul(self.prediction_coefs, x.flatten(1)).view(x.size())  # [K, B, T, d]
-    innovation = x_tilde - predicted[active]
-    return torch.addcmul(predicted, self.correction_coefs.view([-1, 1, 1, 1]), innovation)
-)";
-
 constexpr const char* kEncoderLayer = R"(
 def forward(self, x: Tensor, bias: Tensor, visible: Tensor) -> Tensor:
     normed = self.self_attention_norm.forward(x)
@@ -165,7 +159,7 @@ def step(self, x: Tensor, position: int, bias: Tensor, keys: Tensor, values: Ten
 
 constexpr const char* kEncoder = R"(
 def forward(self, embedded: Tensor, mask_bias: Tensor, visible: Tensor) -> Tensor:
-    bias = self.relative_bias.forward(embedded.size(1)) + mask_bias  # [B, H, S, S]
+    bias = self.relative_bias.forward(embedded.size(1), 1) + mask_bias  # [B, H, S, S]
     state = $ENTER
     $ENCODER_LAYERS
     return self.final_norm.forward($LEAVE_ENCODER)
@@ -175,7 +169,7 @@ def forward(self, embedded: Tensor, mask_bias: Tensor, visible: Tensor) -> Tenso
 // [B, H, capacity, d_kv].
 constexpr const char* kDecoder = R"(
 def forward(self, embedded: Tensor, memory: Tensor, memory_bias: Tensor) -> Tensor:
-    bias = self.relative_bias.forward(embedded.size(1))
+    bias = self.relative_bias.forward(embedded.size(1), 1)
     bias = bias + torch.triu(torch.full_like(bias, $HIDDEN), 1)  # [1, H, T, T]
     state = $ENTER
     $DECODER_LAYERS
@@ -206,6 +200,9 @@ def mask_bias(self, attention_mask: Tensor) -> Tensor:
     hidden = (attention_mask == 0).type_as(self.shared.weight)
     return (hidden * $HIDDEN).unsqueeze(1).unsqueeze(1)  # [B, 1, 1, S]
 
+def memory_bias(self, attention_mask: Tensor) -> Tensor:
+    return self.mask_bias($MEMORY_MASK)
+
 def logits(self, decoded: Tensor) -> Tensor:
     return torch.linear($DECODED, $OUTPUT_WEIGHT)
 
@@ -221,11 +218,11 @@ def forward(self, input_ids: Tensor, attention_mask: Tensor,
             decoder_input_ids: Tensor) -> Tensor:
     memory = self.encode(input_ids, attention_mask)
     embedded = self.shared.forward(decoder_input_ids)
-    return self.logits(self.decoder.forward(embedded, memory, self.mask_bias(attention_mask)))
+    return self.logits(self.decoder.forward(embedded, memory, self.memory_bias(attention_mask)))
 
 def generate(self, input_ids: Tensor, attention_mask: Tensor, max_new_tokens: int) -> Tensor:
     assert max_new_tokens >= 1, "max_new_tokens must be at least 1"
-    memory_bias = self.mask_bias(attention_mask)
+    memory_bias = self.memory_bias(attention_mask)
     cross = self.decoder.cross_keys_and_values(self.encode(input_ids, attention_mask))
     cache = [tensor.narrow(2, 0, 0) for tensor in cross]
     bias = memory_bias
@@ -239,7 +236,7 @@ def generate(self, input_ids: Tensor, attention_mask: Tensor, max_new_tokens: in
         if position == capacity:
             capacity = min(max(2 * capacity, 16), max_new_tokens)
             cache = self.decoder.grow(cache, capacity)
-            row = self.decoder.relative_bias.of_distances(1 - capacity, capacity)
+            row = self.decoder.relative_bias.of_distances(1 - capacity, capacity, 1)
             bias = row.unsqueeze(0).unsqueeze(2)  # [1, H, 1, capacity]
         seen = bias.narrow(3, capacity - 1 - position, position + 1)
         embedded = self.shared.forward(token)
@@ -302,6 +299,9 @@ std::string enter_source(const T5Config& config) {
                          ", ", config.d_model, "])");
   switch (config.altup.variant) {
     case Variant::kNone:
+    case Variant::kSequence:
+    case Variant::kStrideSkip:
+    case Variant::kAveragePool:
       return "embedded";
     case Variant::kAltUp:
       return config.num_blocks() == 1 ? "embedded" : split + ".permute([2, 0, 1, 3]).contiguous()";
@@ -347,7 +347,20 @@ ScriptValues script_values(const T5Config& config, int64_t valid_vocab) {
       {"LEAVE_ENCODER", leave_source(config, config.memory_width())},
       {"LEAVE_DECODER", leave_source(config, config.output_width())},
       {"ENCODER_LAYERS",
-       layer_lines(config, config.num_encoder_layers, same("bias, visible"), "forward")},
+       config.shortens_layers()
+           ? short_encoder_layers(config)
+           : layer_lines(config, config.num_encoder_layers, same("bias, visible"), "forward")},
+      {"MEMORY_MASK", config.pools_memory() ? "self.encoder.pooled(attention_mask != 0)"
+                                            : "attention_mask"},
+      {"FEW", config.pools_memory()
+                  ? "self.pooled(visible)"
+                  : "torch.logical_and(torch.gather(visible, 1, inside), places == inside)"},
+      {"STRIDE", std::to_string(config.altup.stride)},
+      {"FIRST_CORRECTION", config.altup.init == CoefficientInit::kActive
+                               ? "(torch.arange(x.size(0), device=x.device) == active).type_as(x)"
+                               : "1.0"},
+      {"WIDTH", number(static_cast<double>(config.d_model))},
+      {"INT64", std::to_string(static_cast<int>(c10::ScalarType::Long))},
       {"DECODER_LAYERS", layer_lines(config, config.num_decoder_layers,
                                      same("bias, memory, memory_bias"), "forward")},
       {"DECODER_STEPS", layer_lines(config, config.num_decoder_layers, step, "step")},
@@ -366,18 +379,21 @@ ScriptValues script_values(const T5Config& config, int64_t valid_vocab) {
 std::map<std::string, std::string> torchscript_sources(const T5Config& config,
                                                        int64_t valid_vocab) {
   const bool gated = config.feed_forward == FeedForwardKind::kGatedGelu;
+  const bool is_short = config.shortens_layers();
   std::map<std::string, std::string> sources = {{"AltUpUpdate", kAltUpUpdate},
                                                 {"Attention", kAttention},
                                                 {"Decoder", kDecoder},
                                                 {"DecoderLayer", kDecoderLayer},
                                                 {"Embedding", kEmbedding},
-                                                {"Encoder", kEncoder},
+                                                {"Encoder", is_short ? kShortEncoder : kEncoder},
                                                 {"EncoderLayer", kEncoderLayer},
                                                 {"FeedForward", gated ? kGatedGelu : kRelu},
                                                 {"Linear", kLinear},
                                                 {"RelativeBias", kRelativeBias},
                                                 {"RmsNorm", kRmsNorm},
-                                                {"T5", kT5}};
+                                                {"SequenceUpdate", kSequenceUpdate},
+                                                {"T5", kT5},
+                                                {"TokenAltUpUpdate", kTokenAltUpUpdate}};
   auto values = script_values(config, valid_vocab);
   for (auto& [name, source] : sources) source = fill_in(source, values);
   if (config.moe.experts > 0) {

@@ -15,13 +15,14 @@ void RelativeBiasImpl::reset_parameters(double standard_deviation) {
   draw_normal(weight, standard_deviation);
 }
 
-torch::Tensor relative_buckets(int64_t first, int64_t count, const RelativeBiasConfig& config) {
+torch::Tensor relative_buckets(int64_t first, int64_t count, const RelativeBiasConfig& config,
+                               int64_t stride) {
   const int64_t buckets = config.bidirectional ? config.buckets / 2 : config.buckets;
   const int64_t max_exact = buckets / 2;
   auto result = torch::empty({count}, torch::kInt64);
   auto* out = result.data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) {
-    int64_t distance = first + i;  // key - query
+    int64_t distance = (first + i) * stride;  // key - query
     int64_t bucket = 0;
     if (config.bidirectional) {
       if (distance > 0) bucket = buckets;
@@ -45,8 +46,8 @@ torch::Tensor relative_buckets(int64_t first, int64_t count, const RelativeBiasC
   return result;
 }
 
-torch::Tensor RelativeBiasImpl::by_distance(int64_t first, int64_t count) {
-  const auto buckets = relative_buckets(first, count, config_).to(weight.device());
+torch::Tensor RelativeBiasImpl::by_distance(int64_t first, int64_t count, int64_t stride) {
+  const auto buckets = relative_buckets(first, count, config_, stride).to(weight.device());
   return weight.index_select(0, buckets).t();
 }
 

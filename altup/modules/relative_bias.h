@@ -22,8 +22,9 @@ class RelativeBiasImpl : public torch::nn::Module {
   /// Bias of queries at positions [first_query, first_query + num_queries) on keys at [0,
   /// num_keys): [1, num_heads, num_queries, num_keys].
   torch::Tensor forward(int64_t num_queries, int64_t num_keys, int64_t first_query = 0);
-  /// Bias of the distances key - query in [first, first + count): [num_heads, count].
-  torch::Tensor by_distance(int64_t first, int64_t count);
+  /// Bias of the distances key - query in [first, first + count), or of `stride` times these:
+  /// [num_heads, count].
+  torch::Tensor by_distance(int64_t first, int64_t count, int64_t stride = 1);
 
   torch::Tensor weight;  // [buckets, num_heads]
 
@@ -32,7 +33,9 @@ class RelativeBiasImpl : public torch::nn::Module {
 };
 TORCH_MODULE(RelativeBias);
 
-/// Bucket of each distance key - query in [first, first + count), int64 [count].
-torch::Tensor relative_buckets(int64_t first, int64_t count, const RelativeBiasConfig& config);
+/// Bucket of each distance key - query in [first, first + count), or of `stride` times these: int64
+/// [count].
+torch::Tensor relative_buckets(int64_t first, int64_t count, const RelativeBiasConfig& config,
+                               int64_t stride = 1);
 
 }  // namespace altup

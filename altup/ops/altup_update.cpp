@@ -8,6 +8,8 @@
 //              dx^j  = Σ_i p_ij dx̂^i
 //              dp_ij = <dx̂^i, x^j>
 //              dg_i  = <dy^i, x̃ − x̂^a>
+// The scalar products are over all elements or, with coefficients of each token, over those of a
+// token.
 #include "altup/ops/altup_update.h"
 
 #include <ATen/ATen.h>
@@ -33,15 +35,26 @@ void check_update(const at::Tensor& x, const at::Tensor& x_tilde,
     TORCH_SYM_CHECK(tilde_sizes[i].sym_eq(x_sizes[i + 1]), "altup::update: x_tilde ", tilde_sizes,
                     " must have the shape of one block of x ", x_sizes);
   }
-  TORCH_CHECK(prediction_coefs.dim() == 2, "altup::update: prediction_coefs must be [K, K], got ",
-              p_sizes);
-  TORCH_CHECK(correction_coefs.dim() == 1, "altup::update: correction_coefs must be [K], got ",
+  TORCH_CHECK(prediction_coefs.dim() == 2 || prediction_coefs.dim() == 4,
+              "altup::update: prediction_coefs must be [K, K] or [B, T, K, K], got ", p_sizes);
+  const bool of_tokens = has_token_coefs(prediction_coefs);
+  TORCH_CHECK(correction_coefs.dim() == (of_tokens ? 3 : 1),
+              "altup::update: correction_coefs must be ",
+              of_tokens ? "[B, T, K], as prediction_coefs is [B, T, K, K]" : "[K]", ", got ",
               g_sizes);
-  TORCH_SYM_CHECK(p_sizes[0].sym_eq(x_sizes[0]).sym_and(p_sizes[1].sym_eq(x_sizes[0])),
+  const size_t first = of_tokens ? 2 : 0;  // where the K are
+  TORCH_SYM_CHECK(p_sizes[first].sym_eq(x_sizes[0]).sym_and(p_sizes[first + 1].sym_eq(x_sizes[0])),
                   "altup::update: prediction_coefs ", p_sizes,
-                  " must be [K, K] with the K = ", x_sizes[0], " of x");
-  TORCH_SYM_CHECK(g_sizes[0].sym_eq(x_sizes[0]), "altup::update: correction_coefs ", g_sizes,
-                  " must be [K] with the K = ", x_sizes[0], " of x");
+                  of_tokens ? " must be [B, T, K, K]" : " must be [K, K]",
+                  " with the K = ", x_sizes[0], " of x");
+  TORCH_SYM_CHECK(g_sizes[first].sym_eq(x_sizes[0]), "altup::update: correction_coefs ", g_sizes,
+                  of_tokens ? " must be [B, T, K]" : " must be [K]", " with the K = ", x_sizes[0],
+                  " of x");
+  for (size_t i = 0; i < first; ++i) {
+    TORCH_SYM_CHECK(p_sizes[i].sym_eq(tilde_sizes[i]).sym_and(g_sizes[i].sym_eq(tilde_sizes[i])),
+                    "altup::update: prediction_coefs ", p_sizes, " and correction_coefs ", g_sizes,
+                    " must begin with the [B, T] of x_tilde ", tilde_sizes);
+  }
   TORCH_CHECK_INDEX(active_block >= 0, "altup::update: active_block must be in [0, ", x_sizes[0],
                     "), got ", active_block);
   TORCH_SYM_CHECK(x_sizes[0].sym_gt(active_block), "altup::update: active_block must be in [0, ",

@@ -19,6 +19,11 @@ void check_update_backward(const at::Tensor& grad, const at::Tensor& x, const at
                            const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs,
                            int64_t active_block);
 
+/// Whether there are coefficients for each token, [B, T, K, K] and [B, T, K], or the same for all.
+inline bool has_token_coefs(const at::Tensor& prediction_coefs) {
+  return prediction_coefs.dim() == 4;
+}
+
 /// The type of the result: the wider of the state's and the layer output's.
 at::ScalarType update_type(const at::Tensor& x, const at::Tensor& x_tilde);
 

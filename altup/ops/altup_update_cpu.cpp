@@ -1,7 +1,8 @@
 // altup::update on CPU: brings the tensors into the form of the kernels, splits the work among
 // threads and picks the vector width of the processor. A row is cut into pieces of a fixed length;
 // each piece leaves its share of the coefficients' gradients in a slot of its own, and the slots
-// are added in order, in double. The result is therefore the same for any number of threads.
+// are added in order, in double. The result is therefore the same for any number of threads. With
+// coefficients of each token, a piece is a token, and nothing is added up.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
@@ -41,6 +42,21 @@ at::Tensor with_dense_blocks(const at::Tensor& state, at::ScalarType type) {
   }
   const auto converted = state.to(type);
   return converted.select(0, 0).is_contiguous() ? converted : converted.contiguous();
+}
+
+/// The same for every token, of d elements and with coefficients of its own.
+template <typename Scalar, typename Work>
+void for_each_token(const UpdateArguments<Scalar>& all, int64_t d, const Work& work) {
+  if (all.block_size == 0) return;
+  const int64_t tokens_per_thread = at::divup(kPiecesPerThread * kPiece, d);
+  at::parallel_for(0, all.block_size / d, tokens_per_thread, [&](int64_t first, int64_t last) {
+    auto args = all;
+    for (int64_t token = first; token < last; ++token) {
+      args.p = all.p + token * all.num_blocks * all.num_blocks;
+      args.g = all.g + token * all.num_blocks;
+      work(args, token * d, (token + 1) * d, token);
+    }
+  });
 }
 
 /// The tensors of a call in the form of the kernels, and the arguments that point to them.
@@ -89,6 +105,13 @@ at::Tensor update_cpu_as(const at::Tensor& x, const at::Tensor& x_tilde,
   args.y = mutable_pointer<Scalar>(y);
 
   const auto kernel = ALTUP_OF_THIS_CPU(update_kernels<Scalar>(args.num_blocks)).forward;
+  if (has_token_coefs(prediction_coefs)) {
+    for_each_token(args, x.size(3),
+                   [&](const auto& of_token, int64_t begin, int64_t end, int64_t) {
+                     kernel(of_token, begin, end);
+                   });
+    return y;
+  }
   for_each_piece(args.block_size,
                  [&](int64_t begin, int64_t end, int64_t) { kernel(args, begin, end); });
   return y;
@@ -109,24 +132,33 @@ UpdateGradients update_backward_cpu_as(const at::Tensor& grad, const at::Tensor&
   args.dx = mutable_pointer<Scalar>(dx);
   args.dx_tilde = mutable_pointer<Scalar>(dx_tilde);
 
+  const bool of_tokens = has_token_coefs(prediction_coefs);
+  const int64_t num_pieces =
+      of_tokens ? x_tilde.size(0) * x_tilde.size(1) : at::divup(args.block_size, kPiece);
   const int64_t num_blocks = args.num_blocks;
   const int64_t num_sums = num_blocks * num_blocks + num_blocks;
-  const at::Tensor shares =
-      at::empty({at::divup(args.block_size, kPiece), num_sums},
-                x.options().dtype(at::kDouble));  // dp, then dg, of every piece
-  auto* const share = shares.mutable_data_ptr<double>();
+  // dp, then dg, of every piece. A token may have no element.
+  at::Tensor sums = at::zeros({num_pieces, num_sums}, x.options().dtype(at::kDouble));
+  auto* const share = sums.mutable_data_ptr<double>();
   const auto kernel = ALTUP_OF_THIS_CPU(update_kernels<Scalar>(args.num_blocks)).backward;
-  for_each_piece(args.block_size, [&](int64_t begin, int64_t end, int64_t piece) {
-    kernel(args, begin, end, share + piece * num_sums);
-  });
-
-  const at::Tensor sums = at::zeros({num_sums}, shares.options());
-  auto* const sum = sums.mutable_data_ptr<double>();
-  for (int64_t i = 0; i < shares.numel(); ++i) sum[i % num_sums] += share[i];
-  const auto dp = sums.slice(0, 0, num_blocks * num_blocks).view({num_blocks, num_blocks});
-  const auto dg = sums.slice(0, num_blocks * num_blocks);
+  if (of_tokens) {
+    for_each_token(args, x.size(3),
+                   [&](const auto& of_token, int64_t begin, int64_t end, int64_t token) {
+                     kernel(of_token, begin, end, share + token * num_sums);
+                   });
+  } else {
+    for_each_piece(args.block_size, [&](int64_t begin, int64_t end, int64_t piece) {
+      kernel(args, begin, end, share + piece * num_sums);
+    });
+    const at::Tensor total = at::zeros({num_sums}, sums.options());
+    auto* const sum = total.mutable_data_ptr<double>();
+    for (int64_t i = 0; i < sums.numel(); ++i) sum[i % num_sums] += share[i];
+    sums = total;
+  }
+  const auto dp = sums.slice(-1, 0, num_blocks * num_blocks).reshape(prediction_coefs.sizes());
+  const auto dg = sums.slice(-1, num_blocks * num_blocks).reshape(correction_coefs.sizes());
   const auto as = [](const at::Tensor& gradient, const at::Tensor& of) {
-    return gradient.to(of.scalar_type());
+    return gradient.to(of.scalar_type()).contiguous();
   };
   return {as(dx, x), as(dx_tilde, x_tilde), as(dp, prediction_coefs), as(dg, correction_coefs)};
 }

@@ -7,10 +7,10 @@
 
 namespace altup::internal {
 
-/// One call of the operator. The formulas act on each element of a block alone, with the same
-/// coefficients, so [B, T, d] is one row of block_size elements here. (Coefficients that differ
-/// from token to token would make it rows of d.) The blocks of x and of dy lie *_stride elements
-/// apart, those of y and dx block_size.
+/// One call of the operator. The formulas act on each element of a block alone, so [B, T, d] is one
+/// row of block_size elements here; coefficients that differ from token to token are set before a
+/// kernel is called for the elements of one. The blocks of x and of dy lie *_stride elements apart,
+/// those of y and dx block_size.
 template <typename Scalar>
 struct UpdateArguments {
   int num_blocks = 0;

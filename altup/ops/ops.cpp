@@ -19,6 +19,7 @@
 #include "altup/ops/reference.h"
 #include "altup/ops/registration.h"
 #include "altup/ops/rms_norm.h"
+#include "altup/ops/sequence_update.h"
 
 // A fragment, since a second copy of the library may not so much as open a TORCH_LIBRARY.
 TORCH_LIBRARY_FRAGMENT(altup, m) {
@@ -29,6 +30,13 @@ TORCH_LIBRARY_FRAGMENT(altup, m) {
   m.def(
       "update_backward(Tensor grad, Tensor x, Tensor x_tilde, Tensor prediction_coefs, "
       "Tensor correction_coefs, int active_block) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "sequence_update(Tensor x, Tensor x_tilde, Tensor places, Tensor anchors, "
+      "Tensor prediction_coefs, Tensor correction_coefs) -> Tensor");
+  m.def(
+      "sequence_update_backward(Tensor grad, Tensor x, Tensor x_tilde, Tensor places, "
+      "Tensor anchors, Tensor prediction_coefs, Tensor correction_coefs) -> "
+      "(Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "rms_norm(Tensor x, Tensor weight, float epsilon, ScalarType? dtype=None) -> "
       "(Tensor y, Tensor rstd)");
@@ -100,6 +108,14 @@ at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
   const auto implementation =
       use_reference_kernels() ? reference::update : internal::dispatch_update;
   return implementation(x, x_tilde, prediction_coefs, correction_coefs, active_block);
+}
+
+at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_tilde, const at::Tensor& places,
+                           const at::Tensor& anchors, const at::Tensor& prediction_coefs,
+                           const at::Tensor& correction_coefs) {
+  const auto implementation =
+      use_reference_kernels() ? reference::sequence_update : internal::dispatch_sequence_update;
+  return implementation(x, x_tilde, places, anchors, prediction_coefs, correction_coefs);
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {

@@ -22,8 +22,8 @@ namespace altup {
 ///                                    to K, as at the start of Recycled-AltUp) is read in place,
 ///                                    never copied
 ///   x_tilde            [B, T, d]     what the layer made of x^a
-///   prediction_coefs   [K, K]        p
-///   correction_coefs   [K]           g
+///   prediction_coefs   [K, K]        p, or [B, T, K, K], one for each token
+///   correction_coefs   [K]           g, or then [B, T, K]
 ///   active_block       in [0, K)
 ///
 /// Returns y [K, B, T, d], contiguous, of the wider type of x and x_tilde. Sums are done in fp32
@@ -38,6 +38,27 @@ namespace altup {
 ALTUP_API at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
                             const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs,
                             int64_t active_block);
+
+/// Predict and correct along a sequence (the same paper, Algorithm 2), of which M rows are computed
+/// and the others follow them. With n' the anchor of row n, a computed row and its own anchor:
+///
+///     x̂_n = a1 x_n + a2 x_n'          y_n = x̂_n + b (x̃_n' − x̂_n')
+///
+///   x                  [N, d]   the sequence before the layer, floating point, any strides
+///   x_tilde            [M, d]   what the layer made of its computed rows
+///   places             [M]      int64: which rows of x these are
+///   anchors            [N]      int64: of each row its anchor, as a row of x_tilde
+///   prediction_coefs   [2]      a1, a2
+///   correction_coefs   [1]      b
+///
+/// Returns y [N, d], contiguous, of the wider type of x and x_tilde; sums, types and autocast as in
+/// update(). With a1 = 1, a2 = 0, b = 1 a computed row is x̃ bit for bit. Composed of ATen operators on
+/// every device; a term that the rows of an anchor share is made once. Twice differentiable; throws
+/// c10::Error.
+ALTUP_API at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_tilde,
+                                     const at::Tensor& places, const at::Tensor& anchors,
+                                     const at::Tensor& prediction_coefs,
+                                     const at::Tensor& correction_coefs);
 
 /// RMSNorm (Zhang & Sennrich 2019) over the last dimension, without a mean and without a bias:
 ///

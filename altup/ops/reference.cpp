@@ -13,6 +13,7 @@
 #include "altup/ops/decoding.h"
 #include "altup/ops/gated_gelu.h"
 #include "altup/ops/rms_norm.h"
+#include "altup/ops/sequence_update.h"
 
 namespace altup::reference {
 namespace {
@@ -29,6 +30,36 @@ at::Tensor mix_blocks(const at::Tensor& coefs, const at::Tensor& x) {
   return at::mm(coefs, x.flatten(1)).view_as(x);
 }
 
+// --- update with coefficients of each token, p [B, T, K, K] and g [B, T, K]
+
+/// [K, B, T, d] -> [B, T, K, d], a view.
+at::Tensor blocks_of_tokens(const at::Tensor& state) {
+  return state.permute({1, 2, 0, 3});
+}
+
+at::Tensor update_tokens(const at::Tensor& x, const at::Tensor& x_tilde, const at::Tensor& p,
+                         const at::Tensor& g, int64_t active_block) {
+  const auto gathered = p - g.unsqueeze(3) * p.select(2, active_block).unsqueeze(2);
+  const auto mixed = at::matmul(gathered, blocks_of_tokens(x));  // [B, T, K, d]
+  return at::addcmul(mixed, g.unsqueeze(3), x_tilde.unsqueeze(2)).permute({2, 0, 1, 3});
+}
+
+/// As the other update_backward below, in the types of the sums.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_tokens_backward(
+    const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde, const at::Tensor& p,
+    const at::Tensor& g, int64_t active_block) {
+  const auto dy = blocks_of_tokens(grad);          // [B, T, K, d]
+  const auto state = blocks_of_tokens(x);          // [B, T, K, d]
+  const auto e = (g.unsqueeze(3) * dy).sum(2);     // [B, T, d]
+  const auto is_active = at::eye(x.size(0), g.options()).select(0, active_block).unsqueeze(1);
+  const auto d_predicted = dy - is_active * e.unsqueeze(2);            // [B, T, K, d]
+  const auto d_state = at::matmul(p.transpose(2, 3), d_predicted);     // [B, T, K, d]
+  const auto d_p = at::matmul(d_predicted, state.transpose(2, 3));     // [B, T, K, K]
+  const auto active = at::matmul(p.narrow(2, active_block, 1), state);  // [B, T, 1, d]
+  const auto d_g = (dy * (x_tilde.unsqueeze(2) - active)).sum(3);      // [B, T, K]
+  return {d_state.permute({2, 0, 1, 3}), e, d_p, d_g};
+}
+
 }  // namespace
 
 at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
@@ -41,6 +72,11 @@ at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
 
   const auto p = prediction_coefs.to(sum_type);  // [K, K]
   const auto g = correction_coefs.to(sum_type);  // [K]
+  if (internal::has_token_coefs(p)) {
+    return update_tokens(x.to(sum_type), x_tilde.to(sum_type), p, g, active_block)
+        .to(type)
+        .contiguous();
+  }
 
   // x̂^i + g_i (x̃ − x̂^a), with the terms of each x^j gathered: exact where Algorithm 1 only moves
   // blocks.
@@ -61,6 +97,19 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_backward(
   const auto state = x.to(sum_type);             // [K, B, T, d]
   const auto p = prediction_coefs.to(sum_type);  // [K, K]
   const auto g = correction_coefs.to(sum_type);  // [K]
+  const auto as_given = [&](const at::Tensor& dx, const at::Tensor& dx_tilde, const at::Tensor& dp,
+                            const at::Tensor& dg) {
+    const auto as = [](const at::Tensor& gradient, const at::Tensor& of) {
+      return gradient.to(of.scalar_type()).contiguous();
+    };
+    return std::tuple{as(dx, x), as(dx_tilde, x_tilde), as(dp, prediction_coefs),
+                      as(dg, correction_coefs)};
+  };
+  if (internal::has_token_coefs(p)) {
+    const auto [dx, dx_tilde, dp, dg] =
+        update_tokens_backward(dy, state, x_tilde.to(sum_type), p, g, active_block);
+    return as_given(dx, dx_tilde, dp, dg);
+  }
 
   // e = Σ_i g_i dy^i is what reaches the innovation x̃ − x̂^a, and so x̃ (+) and x̂^a (−).
   const auto e = (per_block(g) * dy).sum(0);  // [B, T, d]
@@ -72,9 +121,51 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_backward(
       at::mv(state.flatten(1).t(), p.select(0, active_block)).view_as(x_tilde);      // [B, T, d]
   const auto d_g = (dy * (x_tilde.to(sum_type) - predicted_active)).sum({1, 2, 3});  // [K]
 
-  return {d_state.to(x.scalar_type()).contiguous(), e.to(x_tilde.scalar_type()).contiguous(),
-          d_p.to(prediction_coefs.scalar_type()).contiguous(),
-          d_g.to(correction_coefs.scalar_type()).contiguous()};
+  return as_given(d_state, e, d_p, d_g);
+}
+
+at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_tilde, const at::Tensor& places,
+                           const at::Tensor& anchors, const at::Tensor& prediction_coefs,
+                           const at::Tensor& correction_coefs) {
+  internal::check_sequence_update(x, x_tilde, places, anchors, prediction_coefs, correction_coefs);
+  const auto type = c10::promoteTypes(x.scalar_type(), x_tilde.scalar_type());
+  const auto sum_type = at::toOpMathType(type);
+  const auto rows = x.to(sum_type);  // [N, d]
+  const auto a1 = prediction_coefs.to(sum_type).select(0, 0);
+  const auto a2 = prediction_coefs.to(sum_type).select(0, 1);
+  const auto b = correction_coefs.to(sum_type).select(0, 0);
+  // Of each anchor, in two parts: added to a1 x in turn they are exact where x̃ replaces x.
+  const auto from_x = rows.index_select(0, places) * (a2 - b * (a1 + a2));  // [M, d]
+  const auto from_layer = x_tilde.to(sum_type) * b;                        // [M, d]
+  const auto y =
+      rows * a1 + from_x.index_select(0, anchors) + from_layer.index_select(0, anchors);
+  return y.to(type).contiguous();
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sequence_update_backward(
+    const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde,
+    const at::Tensor& places, const at::Tensor& anchors, const at::Tensor& prediction_coefs,
+    const at::Tensor& correction_coefs) {
+  internal::check_sequence_update(x, x_tilde, places, anchors, prediction_coefs, correction_coefs);
+  TORCH_CHECK(grad.sizes() == x.sizes(), "altup::sequence_update_backward: grad ", grad.sizes(),
+              " must have the shape of x ", x.sizes());
+  const auto sum_type =
+      at::toOpMathType(c10::promoteTypes(x.scalar_type(), x_tilde.scalar_type()));
+  const auto dy = grad.to(sum_type);   // [N, d]
+  const auto rows = x.to(sum_type);    // [N, d]
+  const auto own = rows.index_select(0, places);  // [M, d]
+  const auto a1 = prediction_coefs.to(sum_type).select(0, 0);
+  const auto a2 = prediction_coefs.to(sum_type).select(0, 1);
+  const auto b = correction_coefs.to(sum_type).select(0, 0);
+  const auto s = at::zeros(own.sizes(), dy.options()).index_add(0, anchors, dy);  // [M, d]
+  const auto dx = (dy * a1).index_add(0, places, s * (a2 - b * (a1 + a2)));
+  const auto of_anchors = (s * own).sum();
+  const auto d_a1 = (dy * rows).sum() - b * of_anchors;
+  const auto d_a2 = (1 - b) * of_anchors;
+  const auto d_b = (s * (x_tilde.to(sum_type) - own * (a1 + a2))).sum();
+  return {dx.to(x.scalar_type()), (s * b).to(x_tilde.scalar_type()),
+          at::stack({d_a1, d_a2}).to(prediction_coefs.scalar_type()),
+          d_b.unsqueeze(0).to(correction_coefs.scalar_type())};
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {

@@ -24,6 +24,17 @@ ALTUP_API std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_back
     const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde,
     const at::Tensor& prediction_coefs, const at::Tensor& correction_coefs, int64_t active_block);
 
+/// altup::sequence_update and the gradients of it by x, x_tilde, prediction_coefs and
+/// correction_coefs, given that by y: `grad` [N, d].
+ALTUP_API at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_tilde,
+                                     const at::Tensor& places, const at::Tensor& anchors,
+                                     const at::Tensor& prediction_coefs,
+                                     const at::Tensor& correction_coefs);
+ALTUP_API std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sequence_update_backward(
+    const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde,
+    const at::Tensor& places, const at::Tensor& anchors, const at::Tensor& prediction_coefs,
+    const at::Tensor& correction_coefs);
+
 /// altup::rms_norm and altup::add_rms_norm, with all derivatives.
 ALTUP_API at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 ALTUP_API std::tuple<at::Tensor, at::Tensor> add_rms_norm(const at::Tensor& x,

@@ -36,6 +36,16 @@ std::vector<Conversion> conversions() {
     from.altup.cross_attention = to.altup.cross_attention = CrossAttentionWidth::kSummed;
     list.push_back({from, to});
   }
+  for (const auto variant : {Variant::kAltUp, Variant::kRecycled}) {
+    const auto of_token = [variant](int64_t blocks) {
+      auto config = small_config(variant, blocks);
+      config.altup.coefficients = Coefficients::kToken;
+      return config;
+    };
+    list.push_back({small_config(), of_token(3)});
+    list.push_back({of_token(2), of_token(4)});
+    list.push_back({of_token(2), of_token(6)});
+  }
   auto tied = small_config();
   tied.tie_embeddings = true;
   auto tied_recycled = small_config(Variant::kRecycled, 2);
@@ -106,6 +116,19 @@ TEST(BlockConversion, RefusesWhatWouldChangeTheOutputs) {
               ::testing::HasSubstr("expected \"altup\", \"recycled\" or \"sum\""));
   EXPECT_THAT(message(small_config(Variant::kAltUp, 2), small_config(Variant::kAltUp, 3)),
               ::testing::HasSubstr("altup.blocks is 3; expected a multiple of the 2"));
+  for (const auto variant : {Variant::kSequence, Variant::kStrideSkip, Variant::kAveragePool}) {
+    EXPECT_THAT(message(small_config(), small_config(variant, 2)),
+                ::testing::HasSubstr("expected \"altup\", \"recycled\" or \"sum\""));
+    EXPECT_THAT(message(small_config(variant, 2), small_config(Variant::kAltUp, 2)),
+                ::testing::HasSubstr("has no blocks that could become more"));
+  }
+  auto of_token = small_config(Variant::kAltUp, 2);
+  of_token.altup.coefficients = Coefficients::kToken;
+  EXPECT_THAT(message(small_config(Variant::kAltUp, 1), of_token),
+              ::testing::HasSubstr("changes [altup] only"));
+  of_token.altup.init = CoefficientInit::kActive;
+  EXPECT_THAT(message(small_config(), of_token),
+              ::testing::HasSubstr("expected altup.init \"identity\""));
   auto wider = small_config(Variant::kAltUp, 2);
   wider.d_ff = 24;
   EXPECT_THAT(message(small_config(), wider), ::testing::HasSubstr("changes [altup] only"));

@@ -64,6 +64,23 @@ inline std::vector<NamedConfig> kinds_without_mixtures() {
   kinds.back().config.altup.block_selection = BlockSelection::kSame;
   kinds.push_back({"AltUp3Active", small_config(Variant::kAltUp, 3)});
   kinds.back().config.altup.init = CoefficientInit::kActive;
+  for (auto& [name, config] : {NamedConfig{"AltUp2Token", small_config(Variant::kAltUp, 2)},
+                               NamedConfig{"Recycled3Token", small_config(Variant::kRecycled, 3)},
+                               NamedConfig{"AltUp2TokenActive", small_config(Variant::kAltUp, 2)}}) {
+    kinds.push_back({name, config});
+    kinds.back().config.altup.coefficients = Coefficients::kToken;
+  }
+  kinds.back().config.altup.init = CoefficientInit::kActive;
+  kinds.push_back({"Sequence4", small_config(Variant::kSequence, 2)});
+  kinds.push_back({"Sequence2", small_config(Variant::kSequence, 2)});
+  kinds.back().config.altup.stride = 2;
+  kinds.back().config.num_encoder_layers = 4;
+  kinds.push_back({"StrideSkip3", small_config(Variant::kStrideSkip, 2)});
+  kinds.back().config.altup.stride = 3;
+  kinds.push_back({"AveragePool4", small_config(Variant::kAveragePool, 2)});
+  kinds.push_back({"AveragePool2Tied", small_config(Variant::kAveragePool, 2)});
+  kinds.back().config.altup.stride = 2;
+  kinds.back().config.tie_embeddings = true;
   return kinds;
 }
 
@@ -93,6 +110,17 @@ inline std::vector<NamedConfig> kinds_with_mixtures() {
   kinds[4].config.feed_forward = FeedForwardKind::kRelu;
   kinds[4].config.moe.every = 1;
   kinds[5].config.moe.batch_prioritised = true;
+  // In the encoder's second layer, which computes every third position or means of three.
+  kinds.push_back({"SwitchSequence", with_mixtures(small_config(Variant::kSequence, 2))});
+  kinds.push_back({"ExpertChoiceSequence",
+                   with_mixtures(small_config(Variant::kSequence, 2), Router::kExpertChoice)});
+  kinds.push_back({"ExpertChoiceStrideSkip",
+                   with_mixtures(small_config(Variant::kStrideSkip, 2), Router::kExpertChoice)});
+  kinds.push_back({"ExpertChoiceAveragePool",
+                   with_mixtures(small_config(Variant::kAveragePool, 2), Router::kExpertChoice)});
+  for (size_t i = kinds.size() - 4; i < kinds.size(); ++i) kinds[i].config.altup.stride = 3;
+  kinds.push_back({"SwitchAltUp2Token", with_mixtures(small_config(Variant::kAltUp, 2))});
+  kinds.back().config.altup.coefficients = Coefficients::kToken;
   return kinds;
 }
 

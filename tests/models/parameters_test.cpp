@@ -52,6 +52,11 @@ std::vector<std::pair<std::string, T5Config>> variants_of(ModelSize size) {
   add("altup K=4", widen(Variant::kAltUp, 4));
   add("recycled K=2", widen(Variant::kRecycled, 2));
   add("sum K=2", widen(Variant::kSum, 2));
+  add("recycled K=2, coefficients of the token", [&](T5Config& config) {
+    widen(Variant::kRecycled, 2)(config);
+    config.altup.coefficients = Coefficients::kToken;
+  });
+  add("sequence", widen(Variant::kSequence, 2));
   return variants;
 }
 
@@ -115,6 +120,16 @@ TEST(ParameterCount, IsThatOfT5Version11) {
 
 // Recycled adds K^2 + K scalars a layer; AltUp widens embedding, head, the keys and values of
 // cross-attention and two norms besides.
+TEST(ParameterCount, OfCoefficientsOfTheTokenIsThatOfTheirMapsAndRouters) {
+  auto config = sized(ModelSize::kBase);
+  config.altup = {.variant = Variant::kRecycled, .blocks = 3};
+  config.altup.coefficients = Coefficients::kToken;
+  const int64_t of_layer = 768 + 3 * 768 + 9 * 3 + 3 * 3;  // norm, router, p, g
+  EXPECT_EQ(count_parameters(config).altup, 24 * of_layer);
+  EXPECT_EQ(count_parameters(config).total,
+            count_parameters(sized(ModelSize::kBase)).total + 24 * of_layer);
+}
+
 TEST(ParameterCount, GrowsWithTheBlocksAsThePaperSays) {
   const auto dense = sized(ModelSize::kBase);
   const auto with = [&](Variant variant) {

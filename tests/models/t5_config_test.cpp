@@ -96,6 +96,23 @@ TEST(T5Config, ContradictionsStartWithTheKey) {
                 c.moe.every = 9;
               }),
               StartsWith("moe.every is 9; expected at most the layers of a stack, 8"));
+  for (const auto& [variant, fewest] :
+       {std::pair{Variant::kSequence, 3}, {Variant::kStrideSkip, 3}, {Variant::kAveragePool, 2}}) {
+    for (const int64_t layers : {fewest - 1, fewest}) {
+      const auto message = refusal([&](T5Config& c) {
+        c.altup.variant = variant;
+        c.altup.stride = 2;
+        c.num_encoder_layers = layers;
+      });
+      if (layers == fewest) {
+        EXPECT_EQ(message, "");
+      } else {
+        EXPECT_THAT(message, StartsWith(str("altup.variant is \"", enum_name(variant), '"')));
+        EXPECT_THAT(message, HasSubstr(str("model.num_encoder_layers of at least ", fewest)));
+      }
+    }
+  }
+  EXPECT_THAT(refusal([](T5Config& c) { c.altup.stride = 0; }), StartsWith("altup.stride is 0"));
   for (const auto variant : {Variant::kNone, Variant::kAltUp, Variant::kRecycled}) {
     EXPECT_EQ(refusal([&](T5Config& c) {
                 c.altup.variant = variant;

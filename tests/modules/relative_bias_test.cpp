@@ -53,5 +53,21 @@ TEST(RelativeBias, HasTheWeightOfEachDistance) {
   }
 }
 
+// Every third position: the bias is that of three times the distance.
+TEST(RelativeBias, OfStridedPositionsIsThatOfTheirDistances) {
+  torch::manual_seed(2);
+  const RelativeBiasConfig config{
+      .num_heads = 3, .buckets = 8, .max_distance = 20, .bidirectional = true};
+  RelativeBias bias(config);
+  bias->reset_parameters(1.0);
+  const auto strided = bias->by_distance(-5, 11, 3);  // [H, 11]
+  for (int64_t i = 0; i < 11; ++i) {
+    EXPECT_TRUE(torch::equal(strided.select(1, i), bias->by_distance(3 * (i - 5), 1).select(1, 0)));
+  }
+  EXPECT_FALSE(torch::equal(strided, bias->by_distance(-5, 11)));
+  EXPECT_EQ(relative_buckets(-5, 11, config, 3)[0].item<int64_t>(),
+            relative_buckets(-15, 1, config)[0].item<int64_t>());
+}
+
 }  // namespace
 }  // namespace altup

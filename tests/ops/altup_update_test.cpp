@@ -344,7 +344,7 @@ TEST_F(AltupUpdate, NamesWhatIsWrong) {
               HasSubstr("x_tilde [3, 4, 6] must have the shape of one block of x [2, 3, 4, 5]"));
   EXPECT_THAT(message(x, x_tilde, at::eye(3), g, 0),
               HasSubstr("prediction_coefs [3, 3] must be [K, K] with the K = 2 of x"));
-  EXPECT_THAT(message(x, x_tilde, g, g, 0), HasSubstr("prediction_coefs must be [K, K], got [2]"));
+  EXPECT_THAT(message(x, x_tilde, g, g, 0), HasSubstr("must be [K, K] or [B, T, K, K], got [2]"));
   EXPECT_THAT(message(x, x_tilde, p, at::ones({3}), 0),
               HasSubstr("correction_coefs [3] must be [K] with the K = 2 of x"));
   EXPECT_THAT(message(x, x_tilde, p, g, 2), HasSubstr("active_block must be in [0, 2), got 2"));

@@ -60,6 +60,8 @@ def test_what_cannot_be_converted_is_refused_in_one_line(dense: Altup):
         (("wider", "--altup", "altup"), '"recycled" cannot become "altup"'),
         (("wider", "--altup", "recycled", "--blocks", 3), "altup.blocks is 3; expected a multiple of the 2"),
         (("runs/dense", "--altup", "recycled", "--set", "model.d_ff=80"), "a conversion changes [altup] only"),
+        (("wider", "--altup", "recycled", "--blocks", 4, "--set", "altup.coefficients=token"), "a conversion changes [altup] only"),
+        (("runs/dense", "--altup", "recycled", "--set", "altup.coefficients=token", "altup.init=active"), 'expected altup.init "identity"'),
         (("nowhere", "--altup", "recycled"), "nowhere"),
     ):
         done = dense("convert", "--checkpoint", *arguments, "--output", "other")

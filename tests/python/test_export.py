@@ -48,6 +48,13 @@ VARIANTS = {
     "none_switch": "[moe]\nexperts = 3\n",
     "altup_k2_switch": '[altup]\nvariant = "altup"\nblocks = 2\n[moe]\nexperts = 3\n',
     "recycled_k2_choice": '[altup]\nvariant = "recycled"\nblocks = 2\n[moe]\nexperts = 3\nrouter = "expert_choice"\n',
+    "altup_k2_token": '[altup]\nvariant = "altup"\nblocks = 2\ncoefficients = "token"\n',
+    "recycled_k3_token": '[altup]\nvariant = "recycled"\nblocks = 3\ncoefficients = "token"\ninit = "active"\n',
+    "sequence": '[altup]\nvariant = "sequence"\nstride = 3\n',
+    "sequence_choice": '[altup]\nvariant = "sequence"\n[moe]\nexperts = 3\nrouter = "expert_choice"\n',
+    "stride_skip": '[altup]\nvariant = "stride_skip"\n',
+    "average_pool": '[altup]\nvariant = "average_pool"\n',
+    "average_pool_choice": '[altup]\nvariant = "average_pool"\n[moe]\nexperts = 3\nrouter = "expert_choice"\n',
     "sum_k2": '[altup]\nvariant = "sum"\nblocks = 2\n',
 }
 
@@ -83,7 +90,10 @@ for row, length in enumerate(lengths):
     one = slice(row, row + 1)
     ones = torch.ones(1, length, dtype=torch.long)
     close(model.forward(ids[one, :length], ones, targets[one]), together[one])
-    close(model.encode(ids[one, :length], ones), memory[one, :length])
+    alone = model.encode(ids[one, :length], ones)
+    pools = config["altup"]["variant"] == "average_pool"
+    assert alone.size(1) == (-(-length // config["altup"]["stride"]) if pools else length)
+    close(alone, memory[one, : alone.size(1)])
     close(model.forward(ids[one, :length], ones, targets[one, :5]), together[one, :5])  # causal
 
 padded = torch.where(mask.bool(), ids, torch.full_like(ids, 5))

@@ -50,6 +50,38 @@ def test_registrations_are_complete(ops, num_blocks, dtype):
     torch.library.opcheck(ops.update_backward.default, (grad, *inputs, 0))
 
 
+@pytest.mark.parametrize(
+    "num_blocks, dtype", list(product([2, 5], [torch.float32, torch.bfloat16]))
+)
+def test_registrations_hold_for_coefficients_of_each_token(ops, num_blocks, dtype):
+    x, x_tilde, _, _ = sample(num_blocks, dtype)
+    p, g = random(2, 3, num_blocks, num_blocks), random(2, 3, num_blocks)
+    torch.library.opcheck(ops.update.default, (x, x_tilde, p, g, 1))
+    torch.library.opcheck(ops.update_backward.default, (torch.randn_like(x), x, x_tilde, p, g, 0))
+
+
+def test_coefficients_of_each_token_have_two_derivatives(ops):
+    x, x_tilde, _, _ = sample(2, torch.float64, (1, 2, 3))
+    p, g = random(1, 2, 2, 2, dtype=torch.float64), random(1, 2, 2, dtype=torch.float64)
+    assert torch.autograd.gradcheck(ops.update, (x, x_tilde, p, g, 1))
+    assert torch.autograd.gradgradcheck(ops.update, (x, x_tilde, p, g, 1))
+    expected = torch.stack([algorithm_1(x[:, 0, t], x_tilde[0, t], p[0, t], g[0, t], 1) for t in range(2)], 1)
+    torch.testing.assert_close(ops.update(x, x_tilde, p, g, 1)[:, 0], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_registrations_of_the_sequence_update_are_complete(ops, dtype):
+    places, anchors = torch.tensor([0, 3, 4]), torch.tensor([0, 0, 0, 1, 2, 2])
+    sums = torch.float64 if dtype == torch.float64 else torch.float32
+    coefs = (random(2, dtype=sums), random(1, dtype=sums))
+    inputs = (random(6, 8, dtype=dtype), random(3, 8, dtype=dtype), places, anchors, *coefs)
+    torch.library.opcheck(ops.sequence_update.default, inputs)
+    torch.library.opcheck(ops.sequence_update_backward.default, (torch.randn_like(inputs[0]), *inputs))
+    if dtype == torch.float64:
+        assert torch.autograd.gradcheck(ops.sequence_update, inputs)
+        assert torch.autograd.gradgradcheck(ops.sequence_update, inputs)
+
+
 def test_registrations_hold_for_expanded_and_permuted_states(ops):
     x, x_tilde, p, g = sample(2)
     expanded = x_tilde.detach().expand_as(x).requires_grad_()
