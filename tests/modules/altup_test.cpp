@@ -197,7 +197,7 @@ TEST(AltUpUpdate, OpensIntoTheStateAndItsBlockWithTheGradientOfBoth) {
     EXPECT_TRUE(torch::allclose(whole.grad(), of_whole, 1e-5, 1e-6));
     EXPECT_FALSE(torch::allclose(whole.grad(), expected, 1e-2, 1e-2));
 
-    x.mutable_grad() = {};
+    x.mutable_grad() = torch::Tensor();
     const auto [again, same_block] = update->open(x);
     loss(again, same_block).backward();
     EXPECT_TRUE(torch::allclose(x.grad(), expected, 1e-5, 1e-6));
