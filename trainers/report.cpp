@@ -130,10 +130,9 @@ std::vector<Column> run_columns() {
 std::string model_name(const RunSummary& run) {
   if (!run.config) return std::string(kMissing);
   const auto& model = run.config->model;
-  const auto experts =
-      model.moe.experts > 0
-          ? str(", ", model.moe.experts, " experts, ", enum_name(model.moe.router))
-          : std::string();
+  const auto experts = model.moe.experts > 0
+                           ? str(", ", model.moe.experts, " experts, ", enum_name(model.moe.router))
+                           : std::string();
   if (model.altup.variant == Variant::kNone)
     return str(enum_name(model.size), experts.empty() ? ", dense" : "", experts);
   return str(enum_name(model.size), ", ", enum_name(model.altup.variant),

@@ -133,8 +133,7 @@ torch::Tensor ExpertsImpl::forward_rows(const torch::Tensor& x,
     const auto rows = x.narrow(0, first, counts[e]);
     first += counts[e];
     const auto gate = in_0.of(e, rows);
-    const auto hidden =
-        config_.gated_gelu ? gated_gelu(gate, in_1.of(e, rows)) : torch::relu(gate);
+    const auto hidden = config_.gated_gelu ? gated_gelu(gate, in_1.of(e, rows)) : torch::relu(gate);
     outputs.push_back(out.of(e, drop(hidden)));
   }
   return torch::cat(outputs, 0);

@@ -96,6 +96,24 @@ TEST_P(Mixtures, OverfitOneBatchInFp32AndInBf16) {
   }
 }
 
+TEST_P(Mixtures, RecomputedInBf16TakeTheSameStep) {
+  auto config = fast(mixture_run(GetParam()));
+  config.model.dropout = 0.1;
+  config.model.moe.jitter = 0.1;
+  const auto take_step = [&](bool recompute) {
+    torch::manual_seed(4);
+    T5 model(config.model);
+    model->set_activation_checkpointing(recompute);
+    const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
+    return train_step(model, kPieces, *optimizer, ragged_batch(), 1, config, Precision::kBf16);
+  };
+  const auto plain = take_step(false);
+  const auto recomputed = take_step(true);
+  EXPECT_EQ(plain.loss, recomputed.loss);
+  EXPECT_EQ(plain.routing, recomputed.routing);
+  EXPECT_NEAR(plain.gradient_norm, recomputed.gradient_norm, 1e-3 * plain.gradient_norm);
+}
+
 TEST_P(Mixtures, ResumeBitExactly) {
   testing::TempDir runs;
   auto config = mixture_run(GetParam());

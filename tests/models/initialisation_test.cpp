@@ -156,8 +156,7 @@ TEST(Initialisation, TheFirstExpertIsTheFeedForwardOfTheDenseModel) {
     ++of_experts;
   }
   EXPECT_EQ(of_experts, 6);  // the last layer of each stack
-  expect_deviation(T5(config), "encoder.layers.1.feed_forward.router.weight",
-                   std::sqrt(0.1 / 96));
+  expect_deviation(T5(config), "encoder.layers.1.feed_forward.router.weight", std::sqrt(0.1 / 96));
 }
 
 class FirstLoss : public ::testing::TestWithParam<Variant> {};

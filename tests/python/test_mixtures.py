@@ -40,7 +40,8 @@ def records(altup: Altup, run: str, split: str) -> list[dict]:
 
 
 def answers(altup: Altup, checkpoint: str, *options) -> str:
-    common = ("generate", "--checkpoint", checkpoint, "--max-new-tokens", 12, "--threads", 1)
+    """Sampled, as the likeliest outputs of a model that has learned so little are all the same."""
+    common = ("generate", "--checkpoint", checkpoint, "--max-new-tokens", 12, "--threads", 1, "--sample", "--seed", 4)
     return altup.succeed(*common, *options, stdin=INPUTS)
 
 
@@ -66,10 +67,10 @@ def test_the_reference_kernels_train_the_same_model(trained: Altup):
 
 def test_every_precision_answers_and_an_answer_is_its_inputs_own(trained: Altup):
     together = answers(trained, "runs/mixed", "--precision", "fp32", "--batch-size", 4)
-    assert together.count("\n") == 4 and len(set(together.split("\n"))) > 2
+    assert together.count("\n") == 4 and len(set(together.splitlines())) > 2
     assert answers(trained, "runs/mixed", "--precision", "fp32", "--batch-size", 1) == together
     for precision in ("bf16", "int8"):
-        assert answers(trained, "runs/mixed", "--precision", precision, "--beams", 2).count("\n") == 4
+        assert answers(trained, "runs/mixed", "--precision", precision).count("\n") == 4
 
 
 def test_blocks_can_be_added_and_experts_cannot(trained: Altup):
@@ -92,12 +93,15 @@ def test_fine_tuning_without_padding_is_that_with_it(trained: Altup):
     table = "sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows)
     for split in ("train", "dev"):
         (folder / f"{split}.tsv").write_text(table)
-    settings = ["task.names=glue/sst2", "task.data=glue", "train.init_from=runs/mixed", "train.steps=4",
-                "train.batch_size=8", "train.micro_batch_size=4", "train.log_every=1", "train.evaluate_every=4",
-                "train.precision=fp32", "model.dropout=0.0", "moe.jitter=0.1", "moe.capacity_factor=0.75",
-                "optimizer.warmup_steps=0"]  # fmt: skip
+    (trained.directory / "tune.toml").write_text("""
+task = {names = ["glue/sst2"], data = "glue"}
+train = {init_from = "runs/mixed", steps = 4, batch_size = 8, micro_batch_size = 4, log_every = 1, precision = "fp32"}
+moe = {jitter = 0.1, capacity_factor = 0.75}
+optimizer = {learning_rate = 0.003, schedule = "constant", warmup_steps = 0}
+runtime = {threads = 1}
+""")
     for padding in ("none", "longest", "maximum"):
-        trained.succeed("finetune", "--set", *settings, f"train.padding={padding}", "--output", f"runs/{padding}")
+        trained.succeed("finetune", "--config", "tune.toml", "--set", f"train.padding={padding}", "--output", f"runs/{padding}")
     unpadded = records(trained, "none", "train")
     assert len(unpadded) == 4 and STATISTICS <= set(unpadded[0])
     assert unpadded[0]["router_dropped"] > 0
