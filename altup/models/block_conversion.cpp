@@ -39,8 +39,9 @@ void repeat_token_coefs(AltUpUpdateImpl& update, const AltUpUpdateImpl& of, int6
   for (int64_t copy = 0; copy < times; ++copy) {
     const int64_t first = copy * blocks;
     repeated.narrow(0, first, blocks).narrow(1, first, blocks).copy_(prediction);
-    update.correction_coefs.narrow(0, first, blocks).narrow(1, 0, blocks).copy_(
-        of.correction_coefs);
+    update.correction_coefs.narrow(0, first, blocks)
+        .narrow(1, 0, blocks)
+        .copy_(of.correction_coefs);
   }
 }
 

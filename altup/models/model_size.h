@@ -10,8 +10,8 @@ namespace altup {
 struct ParameterCount {
   int64_t total = 0;
   int64_t embedding = 0;  ///< the embedding and the head
-  int64_t altup = 0;      ///< prediction and correction coefficients, and what makes them of a token
-  int64_t experts = 0;    ///< of the mixtures, without their routers
+  int64_t altup = 0;    ///< prediction and correction coefficients, and what makes them of a token
+  int64_t experts = 0;  ///< of the mixtures, without their routers
   /// What a token passes through: of a mixture, the experts that it has: one, or with Expert Choice
   /// capacity_factor of them on average (at most all). `total` without mixtures.
   int64_t active = 0;

@@ -15,13 +15,13 @@ torch::nn::ModuleList make_updates(const T5Config& config, int64_t num_layers) {
   torch::nn::ModuleList updates;
   if (config.num_blocks() == 1) return updates;
   for (int64_t i = 0; i < num_layers; ++i) {
-    updates->push_back(AltUpUpdate(
-        AltUpUpdateConfig{.num_blocks = config.num_blocks(),
-                          .active_block = config.active_block(i),
-                          .only_active = config.altup.init == CoefficientInit::kActive,
-                          .of_token = config.altup.coefficients == Coefficients::kToken,
-                          .d_model = config.d_model,
-                          .norm_epsilon = config.norm_epsilon}));
+    updates->push_back(
+        AltUpUpdate(AltUpUpdateConfig{.num_blocks = config.num_blocks(),
+                                      .active_block = config.active_block(i),
+                                      .only_active = config.altup.init == CoefficientInit::kActive,
+                                      .of_token = config.altup.coefficients == Coefficients::kToken,
+                                      .d_model = config.d_model,
+                                      .norm_epsilon = config.norm_epsilon}));
   }
   return updates;
 }
@@ -175,8 +175,8 @@ RoutedTokens EncoderImpl::tokens_to_route(const torch::Tensor& embedded, const t
 }
 
 LayerPositions EncoderImpl::layer_positions(const torch::Tensor& positions,
-                                            const torch::Tensor& mask,
-                                            const torch::Tensor& offsets, int64_t stride) {
+                                            const torch::Tensor& mask, const torch::Tensor& offsets,
+                                            int64_t stride) {
   return {self_attention_options(relative_bias, positions, mask, offsets, /*causal=*/false, stride),
           tokens_to_route(positions, mask, offsets)};
 }

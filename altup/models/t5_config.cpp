@@ -67,8 +67,8 @@ void T5Config::validate() const {
     throw UserError(str("altup.variant is \"", enum_name(altup.variant), "\", which ",
                         strides ? "strides all layers of the encoder but the first and the last"
                                 : "pools behind the encoder's first layer",
-                        "; expected model.num_encoder_layers of at least ", fewest_layers,
-                        ", got ", num_encoder_layers));
+                        "; expected model.num_encoder_layers of at least ", fewest_layers, ", got ",
+                        num_encoder_layers));
   }
   if (moe.experts > 0 && moe.capacity_factor == 0.0) {
     throw UserError("moe.capacity_factor is 0, with which no expert sees a token; expected more");

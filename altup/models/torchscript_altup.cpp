@@ -94,10 +94,10 @@ std::string short_encoder_layers(const T5Config& config) {
     if (config.strides_layer(i)) {
       lines.emplace_back("own = self.take(state, inside)");
       lines.push_back(str("computed = ", layer, "own, few_bias, few)"));
-      lines.push_back(config.altup.variant == Variant::kSequence
-                          ? str("state = self.altup.layer_", i - 1,
-                                ".forward(state, own, computed, anchors)")
-                          : str("state = self.put(state, computed, inside, anchors)"));
+      lines.push_back(
+          config.altup.variant == Variant::kSequence
+              ? str("state = self.altup.layer_", i - 1, ".forward(state, own, computed, anchors)")
+              : str("state = self.put(state, computed, inside, anchors)"));
       continue;
     }
     const bool is_pooled = config.pools_memory() && i > 0;

@@ -346,12 +346,11 @@ ScriptValues script_values(const T5Config& config, int64_t valid_vocab) {
       {"ENTER", enter_source(config)},
       {"LEAVE_ENCODER", leave_source(config, config.memory_width())},
       {"LEAVE_DECODER", leave_source(config, config.output_width())},
-      {"ENCODER_LAYERS",
-       config.shortens_layers()
-           ? short_encoder_layers(config)
-           : layer_lines(config, config.num_encoder_layers, same("bias, visible"), "forward")},
-      {"MEMORY_MASK", config.pools_memory() ? "self.encoder.pooled(attention_mask != 0)"
-                                            : "attention_mask"},
+      {"ENCODER_LAYERS", config.shortens_layers() ? short_encoder_layers(config)
+                                                  : layer_lines(config, config.num_encoder_layers,
+                                                                same("bias, visible"), "forward")},
+      {"MEMORY_MASK",
+       config.pools_memory() ? "self.encoder.pooled(attention_mask != 0)" : "attention_mask"},
       {"FEW", config.pools_memory()
                   ? "self.pooled(visible)"
                   : "torch.logical_and(torch.gather(visible, 1, inside), places == inside)"},

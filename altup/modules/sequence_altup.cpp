@@ -20,9 +20,9 @@ torch::Tensor first_tokens(const torch::Tensor& mask) {
 StridedPositions positions_of_rows(int64_t rows, int64_t length, const torch::Tensor& mask,
                                    int64_t stride, const torch::TensorOptions& options) {
   const int64_t count = count_strided(length, stride);
-  const auto row = torch::arange(rows, options).unsqueeze(1);              // [B, 1]
+  const auto row = torch::arange(rows, options).unsqueeze(1);  // [B, 1]
   const auto start = mask.defined() ? first_tokens(mask) : torch::zeros_like(row);
-  const auto in_row = start + torch::arange(0, length, stride, options);   // [B, S']
+  const auto in_row = start + torch::arange(0, length, stride, options);  // [B, S']
   const auto inside = in_row.clamp_max(length - 1);
   const auto anchor = (torch::arange(length, options) - start).clamp_min(0).floor_divide(stride);
   StridedPositions positions;
@@ -90,7 +90,7 @@ torch::Tensor pool_strided(const torch::Tensor& x, const torch::Tensor& mask,
                            const StridedPositions& positions) {
   const auto sum_type = x.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
   const auto& places = positions.places;
-  auto rows = x.flatten(0, 1).to(sum_type);                     // [B·S, d]
+  auto rows = x.flatten(0, 1).to(sum_type);  // [B·S, d]
   auto weights = torch::ones({rows.size(0), 1}, rows.options());
   if (mask.defined()) {
     weights = mask.reshape({-1, 1}).to(sum_type);

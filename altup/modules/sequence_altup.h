@@ -15,10 +15,12 @@ namespace altup {
 /// Which positions of a batch [B, S] are computed, made once for all layers of a stack. In an
 /// unpadded batch B is 1 and S all its tokens.
 struct StridedPositions {
-  torch::Tensor places;   ///< [B, S'] int64: of the computed ones, among the B·S rows
-  torch::Tensor anchors;  ///< [B·S] int64: of each position its anchor, among the B·S' computed ones
-  torch::Tensor mask;     ///< [B, S'] bool, which of them are tokens; undefined: all
-  torch::Tensor offsets;  ///< [sequences + 1] int64 on the CPU, in an unpadded batch: where they begin
+  torch::Tensor places;  ///< [B, S'] int64: of the computed ones, among the B·S rows
+  torch::Tensor
+      anchors;         ///< [B·S] int64: of each position its anchor, among the B·S' computed ones
+  torch::Tensor mask;  ///< [B, S'] bool, which of them are tokens; undefined: all
+  torch::Tensor
+      offsets;  ///< [sequences + 1] int64 on the CPU, in an unpadded batch: where they begin
 };
 
 /// Every `stride`-th position of x [B, S, ..], S' = ⌈S / stride⌉. mask [B, S] bool, true for the

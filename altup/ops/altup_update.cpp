@@ -38,10 +38,9 @@ void check_update(const at::Tensor& x, const at::Tensor& x_tilde,
   TORCH_CHECK(prediction_coefs.dim() == 2 || prediction_coefs.dim() == 4,
               "altup::update: prediction_coefs must be [K, K] or [B, T, K, K], got ", p_sizes);
   const bool of_tokens = has_token_coefs(prediction_coefs);
-  TORCH_CHECK(correction_coefs.dim() == (of_tokens ? 3 : 1),
-              "altup::update: correction_coefs must be ",
-              of_tokens ? "[B, T, K], as prediction_coefs is [B, T, K, K]" : "[K]", ", got ",
-              g_sizes);
+  TORCH_CHECK(
+      correction_coefs.dim() == (of_tokens ? 3 : 1), "altup::update: correction_coefs must be ",
+      of_tokens ? "[B, T, K], as prediction_coefs is [B, T, K, K]" : "[K]", ", got ", g_sizes);
   const size_t first = of_tokens ? 2 : 0;  // where the K are
   TORCH_SYM_CHECK(p_sizes[first].sym_eq(x_sizes[0]).sym_and(p_sizes[first + 1].sym_eq(x_sizes[0])),
                   "altup::update: prediction_coefs ", p_sizes,

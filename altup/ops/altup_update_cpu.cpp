@@ -106,10 +106,9 @@ at::Tensor update_cpu_as(const at::Tensor& x, const at::Tensor& x_tilde,
 
   const auto kernel = ALTUP_OF_THIS_CPU(update_kernels<Scalar>(args.num_blocks)).forward;
   if (has_token_coefs(prediction_coefs)) {
-    for_each_token(args, x.size(3),
-                   [&](const auto& of_token, int64_t begin, int64_t end, int64_t) {
-                     kernel(of_token, begin, end);
-                   });
+    for_each_token(args, x.size(3), [&](const auto& of_token, int64_t begin, int64_t end, int64_t) {
+      kernel(of_token, begin, end);
+    });
     return y;
   }
   for_each_piece(args.block_size,

@@ -48,15 +48,15 @@ at::Tensor update_tokens(const at::Tensor& x, const at::Tensor& x_tilde, const a
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> update_tokens_backward(
     const at::Tensor& grad, const at::Tensor& x, const at::Tensor& x_tilde, const at::Tensor& p,
     const at::Tensor& g, int64_t active_block) {
-  const auto dy = blocks_of_tokens(grad);          // [B, T, K, d]
-  const auto state = blocks_of_tokens(x);          // [B, T, K, d]
-  const auto e = (g.unsqueeze(3) * dy).sum(2);     // [B, T, d]
+  const auto dy = blocks_of_tokens(grad);       // [B, T, K, d]
+  const auto state = blocks_of_tokens(x);       // [B, T, K, d]
+  const auto e = (g.unsqueeze(3) * dy).sum(2);  // [B, T, d]
   const auto is_active = at::eye(x.size(0), g.options()).select(0, active_block).unsqueeze(1);
-  const auto d_predicted = dy - is_active * e.unsqueeze(2);            // [B, T, K, d]
-  const auto d_state = at::matmul(p.transpose(2, 3), d_predicted);     // [B, T, K, d]
-  const auto d_p = at::matmul(d_predicted, state.transpose(2, 3));     // [B, T, K, K]
+  const auto d_predicted = dy - is_active * e.unsqueeze(2);             // [B, T, K, d]
+  const auto d_state = at::matmul(p.transpose(2, 3), d_predicted);      // [B, T, K, d]
+  const auto d_p = at::matmul(d_predicted, state.transpose(2, 3));      // [B, T, K, K]
   const auto active = at::matmul(p.narrow(2, active_block, 1), state);  // [B, T, 1, d]
-  const auto d_g = (dy * (x_tilde.unsqueeze(2) - active)).sum(3);      // [B, T, K]
+  const auto d_g = (dy * (x_tilde.unsqueeze(2) - active)).sum(3);       // [B, T, K]
   return {d_state.permute({2, 0, 1, 3}), e, d_p, d_g};
 }
 
@@ -136,9 +136,8 @@ at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_tilde, const
   const auto b = correction_coefs.to(sum_type).select(0, 0);
   // Of each anchor, in two parts: added to a1 x in turn they are exact where x̃ replaces x.
   const auto from_x = rows.index_select(0, places) * (a2 - b * (a1 + a2));  // [M, d]
-  const auto from_layer = x_tilde.to(sum_type) * b;                        // [M, d]
-  const auto y =
-      rows * a1 + from_x.index_select(0, anchors) + from_layer.index_select(0, anchors);
+  const auto from_layer = x_tilde.to(sum_type) * b;                         // [M, d]
+  const auto y = rows * a1 + from_x.index_select(0, anchors) + from_layer.index_select(0, anchors);
   return y.to(type).contiguous();
 }
 
@@ -149,10 +148,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sequence_update_backw
   internal::check_sequence_update(x, x_tilde, places, anchors, prediction_coefs, correction_coefs);
   TORCH_CHECK(grad.sizes() == x.sizes(), "altup::sequence_update_backward: grad ", grad.sizes(),
               " must have the shape of x ", x.sizes());
-  const auto sum_type =
-      at::toOpMathType(c10::promoteTypes(x.scalar_type(), x_tilde.scalar_type()));
-  const auto dy = grad.to(sum_type);   // [N, d]
-  const auto rows = x.to(sum_type);    // [N, d]
+  const auto sum_type = at::toOpMathType(c10::promoteTypes(x.scalar_type(), x_tilde.scalar_type()));
+  const auto dy = grad.to(sum_type);              // [N, d]
+  const auto rows = x.to(sum_type);               // [N, d]
   const auto own = rows.index_select(0, places);  // [M, d]
   const auto a1 = prediction_coefs.to(sum_type).select(0, 0);
   const auto a2 = prediction_coefs.to(sum_type).select(0, 1);

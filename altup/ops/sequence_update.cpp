@@ -33,9 +33,9 @@ void check_sequence_update(const at::Tensor& x, const at::Tensor& x_tilde, const
   TORCH_CHECK(places.dim() == 1 && anchors.dim() == 1,
               "altup::sequence_update: places must be [M] and anchors [N], got ",
               places.sym_sizes(), " and ", anchors.sym_sizes());
-  TORCH_SYM_CHECK(places.sym_size(0).sym_eq(x_tilde.sym_size(0)),
-                  "altup::sequence_update: places ", places.sym_sizes(),
-                  " must have a row of x for each of x_tilde ", x_tilde.sym_sizes());
+  TORCH_SYM_CHECK(places.sym_size(0).sym_eq(x_tilde.sym_size(0)), "altup::sequence_update: places ",
+                  places.sym_sizes(), " must have a row of x for each of x_tilde ",
+                  x_tilde.sym_sizes());
   TORCH_SYM_CHECK(anchors.sym_size(0).sym_eq(x.sym_size(0)), "altup::sequence_update: anchors ",
                   anchors.sym_sizes(), " must have one for each row of x ", x.sym_sizes());
   for (const auto* index : {&places, &anchors}) {
@@ -53,9 +53,10 @@ void check_sequence_update(const at::Tensor& x, const at::Tensor& x_tilde, const
                   "altup::sequence_update: correction_coefs must be [1], got ",
                   correction_coefs.sym_sizes());
   for (const auto* tensor : {&x, &x_tilde, &prediction_coefs, &correction_coefs}) {
-    TORCH_CHECK_TYPE(at::isFloatingType(tensor->scalar_type()),
-                     "altup::sequence_update: states and coefficients must be real floating point, ",
-                     "got ", tensor->scalar_type());
+    TORCH_CHECK_TYPE(
+        at::isFloatingType(tensor->scalar_type()),
+        "altup::sequence_update: states and coefficients must be real floating point, ", "got ",
+        tensor->scalar_type());
   }
   for (const auto* tensor : {&x_tilde, &places, &anchors, &prediction_coefs, &correction_coefs}) {
     TORCH_CHECK(tensor->device() == x.device(),

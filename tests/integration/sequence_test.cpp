@@ -56,7 +56,8 @@ class ShortAndToken : public testing::TrainingTest, public ::testing::WithParamI
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, ShortAndToken,
-    ::testing::Values(Case{"Sequence", Variant::kSequence}, Case{"StrideSkip", Variant::kStrideSkip},
+    ::testing::Values(Case{"Sequence", Variant::kSequence},
+                      Case{"StrideSkip", Variant::kStrideSkip},
                       Case{"AveragePool", Variant::kAveragePool},
                       Case{"SequenceWithExperts", Variant::kSequence, Coefficients::kStatic, 4},
                       Case{"AltUpToken", Variant::kAltUp, Coefficients::kToken},

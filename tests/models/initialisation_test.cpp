@@ -162,8 +162,8 @@ TEST(Initialisation, TheFirstExpertIsTheFeedForwardOfTheDenseModel) {
 class FirstLoss : public ::testing::TestWithParam<Variant> {};
 INSTANTIATE_TEST_SUITE_P(Variants, FirstLoss,
                          ::testing::Values(Variant::kNone, Variant::kAltUp, Variant::kRecycled,
-                                           Variant::kSum, Variant::kSequence,
-                                           Variant::kStrideSkip, Variant::kAveragePool),
+                                           Variant::kSum, Variant::kSequence, Variant::kStrideSkip,
+                                           Variant::kAveragePool),
                          [](const auto& info) { return std::string(enum_name(info.param)); });
 
 TEST_P(FirstLoss, IsNearTheLogarithmOfTheVocabulary) {

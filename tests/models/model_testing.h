@@ -64,9 +64,10 @@ inline std::vector<NamedConfig> kinds_without_mixtures() {
   kinds.back().config.altup.block_selection = BlockSelection::kSame;
   kinds.push_back({"AltUp3Active", small_config(Variant::kAltUp, 3)});
   kinds.back().config.altup.init = CoefficientInit::kActive;
-  for (auto& [name, config] : {NamedConfig{"AltUp2Token", small_config(Variant::kAltUp, 2)},
-                               NamedConfig{"Recycled3Token", small_config(Variant::kRecycled, 3)},
-                               NamedConfig{"AltUp2TokenActive", small_config(Variant::kAltUp, 2)}}) {
+  for (auto& [name, config] :
+       {NamedConfig{"AltUp2Token", small_config(Variant::kAltUp, 2)},
+        NamedConfig{"Recycled3Token", small_config(Variant::kRecycled, 3)},
+        NamedConfig{"AltUp2TokenActive", small_config(Variant::kAltUp, 2)}}) {
     kinds.push_back({name, config});
     kinds.back().config.altup.coefficients = Coefficients::kToken;
   }

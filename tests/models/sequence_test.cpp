@@ -221,8 +221,8 @@ TEST_P(ShortEncoder, OfStrideOneIsTheDenseModel) {
   const auto ids = random_ids(2, 9, config);
   const auto targets = random_ids(2, 6, config);
   for (const auto& mask : {torch::Tensor(), mask_of({9, 5}, 9)}) {
-    EXPECT_TRUE(torch::equal(strided->forward(ids, mask, targets),
-                             dense->forward(ids, mask, targets)));
+    EXPECT_TRUE(
+        torch::equal(strided->forward(ids, mask, targets), dense->forward(ids, mask, targets)));
   }
 }
 
@@ -234,8 +234,9 @@ TEST_P(ShortEncoder, OfALongerStrideIsAnotherModel) {
   EXPECT_EQ(copy_common_parameters(dense, strided), 0);
   const auto ids = random_ids(2, 9, config);
   const auto targets = random_ids(2, 6, config);
-  EXPECT_GT(largest_difference(strided->forward(ids, {}, targets), dense->forward(ids, {}, targets)),
-            1e-3);
+  EXPECT_GT(
+      largest_difference(strided->forward(ids, {}, targets), dense->forward(ids, {}, targets)),
+      1e-3);
 }
 
 TEST_P(ShortEncoder, HasThreeNumbersMoreForEachLayerThatPredicts) {
@@ -248,9 +249,7 @@ TEST_P(ShortEncoder, HasThreeNumbersMoreForEachLayerThatPredicts) {
 // 10 inputs, of which an inner layer computes ⌈10 / k⌉; the products of a layer and its attention.
 TEST_P(ShortEncoder, CostsWhatItComputes) {
   const double few = std::ceil(10.0 / static_cast<double>(config.altup.stride));
-  const auto layer = [](double n) {
-    return n * (4 * 16 * 12 + 3 * 16 * 20) + 2 * n * n * 12;
-  };
+  const auto layer = [](double n) { return n * (4 * 16 * 12 + 3 * 16 * 20) + 2 * n * n * 12; };
   const bool pools = config.altup.variant == Variant::kAveragePool;
   const double saved_layers = pools ? 3 : 2;
   const double saved_memory = pools ? 2 * ((10 - few) * 2 * 16 * 12 + 2 * 4 * (10 - few) * 12) : 0;

@@ -151,8 +151,8 @@ TEST_P(TokenCoefficients, StartAsThoseOfTheLayerBitForBit) {
   const auto x_tilde = torch::randn({2, 40, 64});
   EXPECT_TRUE(torch::equal(of_token(x, x_tilde), of_layer(x, x_tilde)));
   // What tanh is given has a standard deviation of 1.
-  const auto given = torch::linear(torch::rms_norm(x_tilde, {64}, {}, 1e-6) / 64.0,
-                                   of_token->router->weight);
+  const auto given =
+      torch::linear(torch::rms_norm(x_tilde, {64}, {}, 1e-6) / 64.0, of_token->router->weight);
   EXPECT_NEAR(given.std().item<double>(), 1.0, 0.2);
 }
 

@@ -28,8 +28,7 @@ torch::Tensor mask_of(const std::vector<Row>& rows) {
 }
 
 int64_t count_of(int64_t length, int64_t stride) {
-  return static_cast<int64_t>(
-      std::ceil(static_cast<double>(length) / static_cast<double>(stride)));
+  return static_cast<int64_t>(std::ceil(static_cast<double>(length) / static_cast<double>(stride)));
 }
 
 class Strided : public ::testing::TestWithParam<int64_t> {
@@ -86,7 +85,8 @@ TEST_P(Strided, AnchorsEachTokenAtTheComputedOneBeforeIt) {
 
 TEST_P(Strided, WithoutAMaskAllAreTokens) {
   const auto without = strided_positions(x, {}, {}, stride);
-  const auto with = strided_positions(x, torch::ones({x.size(0), kWidth}, torch::kBool), {}, stride);
+  const auto with =
+      strided_positions(x, torch::ones({x.size(0), kWidth}, torch::kBool), {}, stride);
   EXPECT_FALSE(without.mask.defined());
   EXPECT_TRUE(with.mask.all().item<bool>());
   EXPECT_TRUE(torch::equal(without.places, with.places));
@@ -121,8 +121,8 @@ TEST_P(Strided, PutsWhatIsComputedInItsPlaceAndLeavesTheRest) {
       const auto token = tokens_of(b)[i];
       const auto expected = i % stride == 0 ? token + 100 : token;
       EXPECT_TRUE(torch::equal(whole[static_cast<int64_t>(b)][kRows[b].first + i], expected));
-      EXPECT_TRUE(torch::equal(whole_joined[0][offsets()[static_cast<int64_t>(b)].item<int64_t>() + i],
-                               expected));
+      EXPECT_TRUE(torch::equal(
+          whole_joined[0][offsets()[static_cast<int64_t>(b)].item<int64_t>() + i], expected));
     }
   }
 }
@@ -169,8 +169,8 @@ TEST_P(Strided, LetsGradientsThrough) {
     return std::pair{gradients[0], gradients[1]};
   }();
   const auto pool_weights = torch::randn_like(computed);
-  const auto of_means =
-      torch::autograd::grad({(pool_strided(leaf, mask, positions) * pool_weights).sum()}, {leaf})[0];
+  const auto of_means = torch::autograd::grad(
+      {(pool_strided(leaf, mask, positions) * pool_weights).sum()}, {leaf})[0];
   for (size_t b = 0; b < kRows.size(); ++b) {
     const auto row = static_cast<int64_t>(b);
     for (int64_t i = 0; i < kRows[b].length; ++i) {

@@ -90,8 +90,8 @@ TEST_F(AltupUpdateOfTokens, IsAlgorithm1) {
     for (int64_t active = 0; active < num_blocks; ++active) {
       const auto in = random_inputs(num_blocks, 2, 3, 7);
       expect_close(update(in, active), algorithm_1(in, active), 1e-14, "operator");
-      expect_close(reference::update(in.x, in.x_tilde, in.p, in.g, active),
-                   algorithm_1(in, active), 1e-14, "twin");
+      expect_close(reference::update(in.x, in.x_tilde, in.p, in.g, active), algorithm_1(in, active),
+                   1e-14, "twin");
     }
   }
 }
@@ -104,9 +104,8 @@ TEST_F(AltupUpdateOfTokens, OfEqualTokensIsThatOfTheLayer) {
 }
 
 TEST_F(AltupUpdateOfTokens, EqualsTwinInEveryTypeAndShape) {
-  const std::vector<std::vector<int64_t>> shapes = {{1, 1, 1},  {2, 3, 7},   {3, 1, 63},
-                                                    {2, 5, 512}, {5, 67, 129}, {0, 4, 8},
-                                                    {2, 0, 8},  {2, 3, 0}};
+  const std::vector<std::vector<int64_t>> shapes = {
+      {1, 1, 1}, {2, 3, 7}, {3, 1, 63}, {2, 5, 512}, {5, 67, 129}, {0, 4, 8}, {2, 0, 8}, {2, 3, 0}};
   const auto tolerance = [](at::ScalarType of) {
     return of == at::kDouble ? 1e-13 : of == at::kFloat ? 5e-6 : 8e-3;
   };
@@ -125,8 +124,7 @@ TEST_F(AltupUpdateOfTokens, EqualsTwinInEveryTypeAndShape) {
         expect_close(y, y_exact, tolerance(type), what.str());
         const auto dy = at::randn(y.sizes()).to(type);
         const auto actual = torch::autograd::grad({y}, in.all(), {dy});
-        const auto expected =
-            torch::autograd::grad({y_exact}, exact.all(), {dy.to(at::kDouble)});
+        const auto expected = torch::autograd::grad({y_exact}, exact.all(), {dy.to(at::kDouble)});
         for (size_t i = 0; i < actual.size(); ++i) {
           EXPECT_EQ(actual[i].scalar_type(), in.all()[i].scalar_type()) << what.str() << i;
           expect_close(actual[i], expected[i], tolerance(actual[i].scalar_type()),
@@ -178,9 +176,9 @@ TEST_F(AltupUpdateOfTokens, DoesNotDependOnTheNumberOfThreads) {
 
 TEST_F(AltupUpdateOfTokens, KnowsShapesOnMeta) {
   const auto meta = at::TensorOptions().device(at::kMeta);
-  const auto y = altup::update(at::empty({4, 2, 3, 5}, meta.dtype(at::kBFloat16)),
-                               at::empty({2, 3, 5}, meta), at::empty({2, 3, 4, 4}, meta),
-                               at::empty({2, 3, 4}, meta), 3);
+  const auto y =
+      altup::update(at::empty({4, 2, 3, 5}, meta.dtype(at::kBFloat16)), at::empty({2, 3, 5}, meta),
+                    at::empty({2, 3, 4, 4}, meta), at::empty({2, 3, 4}, meta), 3);
   EXPECT_EQ(y.sizes(), at::IntArrayRef({4, 2, 3, 5}));
   EXPECT_EQ(y.scalar_type(), at::kFloat);
 }

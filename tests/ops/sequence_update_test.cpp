@@ -62,8 +62,7 @@ at::Tensor algorithm_2(const Inputs& in) {
   }
   for (int64_t n = 0; n < x.size(0); ++n) {
     for (int64_t i = 0; i < x.size(1); ++i) {
-      y[n][i] = predicted[n][i] +
-                b * (x_tilde[anchors[n]][i] - predicted[places[anchors[n]]][i]);
+      y[n][i] = predicted[n][i] + b * (x_tilde[anchors[n]][i] - predicted[places[anchors[n]]][i]);
     }
   }
   return y;
@@ -87,20 +86,24 @@ TEST_F(SequenceUpdateOperator, IsAlgorithm2InEveryType) {
       const auto y = update(in);
       EXPECT_EQ(y.scalar_type(), type);
       EXPECT_TRUE(y.is_contiguous());
-      expect_close(y, algorithm_2(in), type == at::kDouble ? 1e-14 : type == at::kFloat ? 1e-6 : 8e-3);
+      expect_close(y, algorithm_2(in),
+                   type == at::kDouble  ? 1e-14
+                   : type == at::kFloat ? 1e-6
+                                        : 8e-3);
       const auto exact = in_double(in);
       const auto dy = at::randn(y.sizes()).to(type);
       const auto actual = torch::autograd::grad({y}, in.floating(), {dy});
       // Of the formula, as autograd has it.
       const auto twin = reference::sequence_update(exact.x, exact.x_tilde, exact.places,
                                                    exact.anchors, exact.p, exact.b);
-      const auto expected =
-          torch::autograd::grad({twin}, exact.floating(), {dy.to(at::kDouble)});
+      const auto expected = torch::autograd::grad({twin}, exact.floating(), {dy.to(at::kDouble)});
       for (size_t i = 0; i < actual.size(); ++i) {
         const auto of = in.floating()[i].scalar_type();
         EXPECT_EQ(actual[i].scalar_type(), of);
         expect_close(actual[i], expected[i],
-                     of == at::kDouble ? 1e-13 : of == at::kFloat ? 1e-5 : 8e-3);
+                     of == at::kDouble  ? 1e-13
+                     : of == at::kFloat ? 1e-5
+                                        : 8e-3);
       }
     }
   }
@@ -132,9 +135,9 @@ TEST_F(SequenceUpdateOperator, StartsWithTheComputedRowsBitForBit) {
                                                                  in.anchors, in.p, in.b)}) {
       EXPECT_TRUE(y.index_select(0, in.places).equal(in.x_tilde)) << type;
       // The others move as their anchors do.
-      const auto moved = in.x.to(at::kDouble) +
-                         (in.x_tilde.to(at::kDouble) - in.x.to(at::kDouble).index_select(0, in.places))
-                             .index_select(0, in.anchors);
+      const auto moved = in.x.to(at::kDouble) + (in.x_tilde.to(at::kDouble) -
+                                                 in.x.to(at::kDouble).index_select(0, in.places))
+                                                    .index_select(0, in.anchors);
       expect_close(y, moved.detach(), type == at::kBFloat16 ? 8e-3 : 1e-6);
     }
   }
@@ -180,7 +183,9 @@ TEST_F(SequenceUpdateOperator, NamesWhatIsWrong) {
   };
   EXPECT_THAT(with([](Inputs& i) { i.x = i.x.unsqueeze(0); }),
               HasSubstr("x must be [N, d] and x_tilde [M, d], got [1, 10, 5] and [4, 5]"));
-  EXPECT_THAT(with([](Inputs& i) { i.x_tilde = at::randn({4, 6}, at::kDouble); }),
+  EXPECT_THAT(with([](Inputs& i) {
+                i.x_tilde = at::randn({4, 6}, at::kDouble);
+              }),
               HasSubstr("x [10, 5] and x_tilde [4, 6] must have one width"));
   EXPECT_THAT(with([](Inputs& i) { i.places = i.places.narrow(0, 0, 3); }),
               HasSubstr("places [3] must have a row of x for each of x_tilde [4, 5]"));
@@ -194,7 +199,9 @@ TEST_F(SequenceUpdateOperator, NamesWhatIsWrong) {
               HasSubstr("correction_coefs must be [1], got [2]"));
   EXPECT_THAT(with([](Inputs& i) { i.x = i.x.to(at::kLong); }),
               HasSubstr("must be real floating point, got Long"));
-  EXPECT_THAT(with([](Inputs& i) { i.places = torch::tensor(std::vector<int64_t>{0, 3, 6, 10}); }),
+  EXPECT_THAT(with([](Inputs& i) {
+                i.places = torch::tensor(std::vector<int64_t>{0, 3, 6, 10});
+              }),
               HasSubstr("index out of range"));
 }
 
