@@ -136,7 +136,12 @@ std::string model_name(const RunSummary& run) {
   if (model.altup.variant == Variant::kNone)
     return str(enum_name(model.size), experts.empty() ? ", dense" : "", experts);
   return str(enum_name(model.size), ", ", enum_name(model.altup.variant),
-             ", K = ", model.altup.blocks, experts);
+             model.shortens_layers() ? str(", stride ", model.altup.stride)
+                                     : str(", K = ", model.altup.blocks),
+             model.num_blocks() > 1 && model.altup.coefficients == Coefficients::kToken
+                 ? ", coefficients of the token"
+                 : "",
+             experts);
 }
 
 std::string comparison(const std::vector<RunSummary>& runs) {
