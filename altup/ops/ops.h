@@ -52,9 +52,10 @@ ALTUP_API at::Tensor update(const at::Tensor& x, const at::Tensor& x_tilde,
 ///   correction_coefs   [1]      b
 ///
 /// Returns y [N, d], contiguous, of the wider type of x and x_tilde; sums, types and autocast as in
-/// update(). With a1 = 1, a2 = 0, b = 1 a computed row is x̃ bit for bit. Composed of ATen operators on
-/// every device; a term that the rows of an anchor share is made once. Twice differentiable; throws
-/// c10::Error.
+/// update(). With a1 = 1, a2 = 0, b = 1 a computed row is x̃ bit for bit. On CPU, fp32 has a fused
+/// kernel, whose results do not depend on the number of threads; its backward pass is for rows in the
+/// order of their anchors, each among its own rows. All else is composed of ATen operators. Twice
+/// differentiable; throws c10::Error.
 ALTUP_API at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_tilde,
                                      const at::Tensor& places, const at::Tensor& anchors,
                                      const at::Tensor& prediction_coefs,

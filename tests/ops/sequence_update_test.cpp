@@ -1,5 +1,6 @@
 // altup::sequence_update against Algorithm 2 of the paper written out number by number, and against
 // finite differences.
+#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -68,6 +69,14 @@ at::Tensor algorithm_2(const Inputs& in) {
   return y;
 }
 
+// The formula as it stands, with the derivatives that autograd has for it.
+at::Tensor algorithm_2_by_index(const Inputs& in) {
+  const auto own = in.x.index_select(0, in.places).index_select(0, in.anchors);
+  const auto predicted = in.p[0] * in.x + in.p[1] * own;
+  const auto predicted_own = (in.p[0] + in.p[1]) * own;  // an anchor is its own anchor
+  return predicted + in.b[0] * (in.x_tilde.index_select(0, in.anchors) - predicted_own);
+}
+
 void expect_close(const at::Tensor& actual, const at::Tensor& expected, double tolerance) {
   ASSERT_EQ(actual.sizes(), expected.sizes());
   const auto error = (actual.to(at::kDouble) - expected).abs().max().item<double>();
@@ -93,10 +102,8 @@ TEST_F(SequenceUpdateOperator, IsAlgorithm2InEveryType) {
       const auto exact = in_double(in);
       const auto dy = at::randn(y.sizes()).to(type);
       const auto actual = torch::autograd::grad({y}, in.floating(), {dy});
-      // Of the formula, as autograd has it.
-      const auto twin = reference::sequence_update(exact.x, exact.x_tilde, exact.places,
-                                                   exact.anchors, exact.p, exact.b);
-      const auto expected = torch::autograd::grad({twin}, exact.floating(), {dy.to(at::kDouble)});
+      const auto expected = torch::autograd::grad({algorithm_2_by_index(exact)}, exact.floating(),
+                                                  {dy.to(at::kDouble)});
       for (size_t i = 0; i < actual.size(); ++i) {
         const auto of = in.floating()[i].scalar_type();
         EXPECT_EQ(actual[i].scalar_type(), of);
@@ -106,6 +113,89 @@ TEST_F(SequenceUpdateOperator, IsAlgorithm2InEveryType) {
                                         : 8e-3);
       }
     }
+  }
+}
+
+// Sequences of these lengths, every `stride`-th row computed.
+Inputs inputs_of(const std::vector<int64_t>& lengths, int64_t stride, int64_t width) {
+  std::vector<int64_t> places, anchors;
+  for (const int64_t length : lengths) {
+    const auto first = static_cast<int64_t>(anchors.size());
+    for (int64_t i = 0; i < length; ++i) {
+      if (i % stride == 0) places.push_back(first + i);
+      anchors.push_back(static_cast<int64_t>(places.size()) - 1);
+    }
+  }
+  const auto rows = static_cast<int64_t>(anchors.size());
+  const auto computed = static_cast<int64_t>(places.size());
+  Inputs in{at::randn({rows, width}),  at::randn({computed, width}), torch::tensor(places),
+            torch::tensor(anchors), at::randn({2}),               at::randn({1})};
+  for (auto tensor : in.floating()) tensor.requires_grad_();
+  return in;
+}
+
+void expect_equals_twin(const Inputs& in) {
+  const auto exact = in_double(in);
+  const auto y = update(in);
+  const auto y_exact = algorithm_2_by_index(exact);
+  expect_close(y, y_exact, 1e-6);
+  const auto dy = at::randn(y.sizes());
+  const auto actual = torch::autograd::grad({y}, in.floating(), {dy});
+  const auto expected =
+      torch::autograd::grad({y_exact}, exact.floating(), {dy.to(at::kDouble)});
+  for (size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_EQ(actual[i].scalar_type(), at::kFloat);
+    expect_close(actual[i], expected[i], 5e-6);
+  }
+}
+
+TEST_F(SequenceUpdateOperator, OfAnySizeEqualsTheFormula) {
+  for (const int64_t width : {1, 7, 8, 33, 512}) {
+    for (const int64_t stride : {1, 2, 4, 100}) {
+      expect_equals_twin(inputs_of({9, 1, 130, 4}, stride, width));
+    }
+  }
+  expect_equals_twin(inputs_of({5}, 2, 0));
+}
+
+TEST_F(SequenceUpdateOperator, TakesRowsInAnyOrder) {
+  const auto in = inputs_of({9, 1, 13, 4}, 3, 12);
+  // The same rows, shuffled: row n is now row order[n].
+  const auto order = at::randperm(27);
+  const auto inverse = order.argsort();
+  auto shuffled = in;
+  shuffled.x = in.x.detach().index_select(0, order).requires_grad_();
+  shuffled.anchors = in.anchors.index_select(0, order);
+  shuffled.places = inverse.index_select(0, in.places);
+  expect_equals_twin(shuffled);
+  EXPECT_TRUE(update(shuffled).equal(update(in).index_select(0, order)));
+  // In order, but one place is among another's rows: which formula it is does not matter.
+  auto foreign = in;
+  foreign.places = in.places.clone();
+  foreign.places[1] = 0;
+  expect_equals_twin(foreign);
+  // A place of an anchor without rows, and everything strided.
+  auto idle = in;
+  idle.anchors = in.anchors.masked_fill(in.anchors == 2, 1);
+  idle.x = at::randn({12, 27}).t().requires_grad_();
+  idle.x_tilde = at::randn({in.x_tilde.size(0), 24}).slice(1, 0, 24, 2).requires_grad_();
+  expect_equals_twin(idle);
+}
+
+TEST_F(SequenceUpdateOperator, DoesNotDependOnTheNumberOfThreads) {
+  const int threads = at::get_num_threads();
+  const auto in = inputs_of(std::vector<int64_t>(40, 61), 4, 130);
+  const auto dy = at::randn(in.x.sizes());
+  std::vector<std::vector<at::Tensor>> results;
+  for (const int count : {1, 3}) {
+    at::set_num_threads(count);
+    const auto y = update(in);
+    results.push_back(torch::autograd::grad({y}, in.floating(), {dy}));
+    results.back().push_back(y.detach());
+  }
+  at::set_num_threads(threads);
+  for (size_t i = 0; i < results[0].size(); ++i) {
+    EXPECT_TRUE(results[0][i].equal(results[1][i])) << i;
   }
 }
 
@@ -199,10 +289,8 @@ TEST_F(SequenceUpdateOperator, NamesWhatIsWrong) {
               HasSubstr("correction_coefs must be [1], got [2]"));
   EXPECT_THAT(with([](Inputs& i) { i.x = i.x.to(at::kLong); }),
               HasSubstr("must be real floating point, got Long"));
-  EXPECT_THAT(with([](Inputs& i) {
-                i.places = torch::tensor(std::vector<int64_t>{0, 3, 6, 10});
-              }),
-              HasSubstr("index out of range"));
+  EXPECT_THAT(with([](Inputs& i) { i.places = torch::tensor(std::vector<int64_t>{0, 3, 6, 10}); }),
+              HasSubstr("out of range"));
 }
 
 }  // namespace

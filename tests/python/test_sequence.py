@@ -71,7 +71,7 @@ def test_info_counts_its_parameters_and_its_work(trained):
 
 def test_an_answer_depends_neither_on_the_batch_nor_on_padding(trained):
     _, altup = trained
-    for options in ((), ("--beams", 3), ("--precision", "fp32")):
+    for options in ((), ("--beams", 3), ("--precision", "fp32"), ("--precision", "int8")):
         together = answers(altup, "run", "--batch-size", 8, *options)
         assert answers(altup, "run", "--batch-size", 1, *options) == together
         assert len(together) == 3
