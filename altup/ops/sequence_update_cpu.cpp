@@ -99,9 +99,8 @@ at::Tensor forward_cpu(const at::Tensor& x, const at::Tensor& x_tilde, const at:
   auto y = at::empty(x.sizes(), prepared.x.options());
   prepared.args.y = y.mutable_data_ptr<float>();
   const auto kernel = ALTUP_OF_THIS_CPU(sequence_update_kernels()).forward;
-  at::parallel_for(0, x.size(0), rows_of_grain(x.size(1)), [&](int64_t begin, int64_t end) {
-    kernel(prepared.args, begin, end);
-  });
+  at::parallel_for(0, x.size(0), rows_of_grain(x.size(1)),
+                   [&](int64_t begin, int64_t end) { kernel(prepared.args, begin, end); });
   return y;
 }
 
@@ -146,8 +145,7 @@ SequenceUpdateGradients backward_cpu(const at::Tensor& grad, const at::Tensor& x
   }
   const double b = args.b;
   const auto numbers = at::TensorOptions().dtype(at::kDouble);
-  const auto d_prediction =
-      at::tensor({of_rows - b * of_anchors, (1 - b) * of_anchors}, numbers);
+  const auto d_prediction = at::tensor({of_rows - b * of_anchors, (1 - b) * of_anchors}, numbers);
   const auto d_correction = at::tensor({of_innovations}, numbers);
   return {dx.to(x.scalar_type()), dx_tilde.to(x_tilde.scalar_type()),
           d_prediction.to(prediction_coefs.scalar_type()),

@@ -128,8 +128,9 @@ Inputs inputs_of(const std::vector<int64_t>& lengths, int64_t stride, int64_t wi
   }
   const auto rows = static_cast<int64_t>(anchors.size());
   const auto computed = static_cast<int64_t>(places.size());
-  Inputs in{at::randn({rows, width}),  at::randn({computed, width}), torch::tensor(places),
-            torch::tensor(anchors), at::randn({2}),               at::randn({1})};
+  Inputs in{at::randn({rows, width}), at::randn({computed, width}),
+            torch::tensor(places),    torch::tensor(anchors),
+            at::randn({2}),           at::randn({1})};
   for (auto tensor : in.floating()) tensor.requires_grad_();
   return in;
 }
@@ -141,8 +142,7 @@ void expect_equals_twin(const Inputs& in) {
   expect_close(y, y_exact, 1e-6);
   const auto dy = at::randn(y.sizes());
   const auto actual = torch::autograd::grad({y}, in.floating(), {dy});
-  const auto expected =
-      torch::autograd::grad({y_exact}, exact.floating(), {dy.to(at::kDouble)});
+  const auto expected = torch::autograd::grad({y_exact}, exact.floating(), {dy.to(at::kDouble)});
   for (size_t i = 0; i < actual.size(); ++i) {
     EXPECT_EQ(actual[i].scalar_type(), at::kFloat);
     expect_close(actual[i], expected[i], 5e-6);
@@ -289,7 +289,9 @@ TEST_F(SequenceUpdateOperator, NamesWhatIsWrong) {
               HasSubstr("correction_coefs must be [1], got [2]"));
   EXPECT_THAT(with([](Inputs& i) { i.x = i.x.to(at::kLong); }),
               HasSubstr("must be real floating point, got Long"));
-  EXPECT_THAT(with([](Inputs& i) { i.places = torch::tensor(std::vector<int64_t>{0, 3, 6, 10}); }),
+  EXPECT_THAT(with([](Inputs& i) {
+                i.places = torch::tensor(std::vector<int64_t>{0, 3, 6, 10});
+              }),
               HasSubstr("out of range"));
 }
 
