@@ -33,6 +33,22 @@ std::vector<Case> cases(torch::ScalarType type) {
          {random({blocks, kBatch, kInput, kWidth}), random({kBatch, kInput, kWidth}),
           torch::eye(blocks).requires_grad_(), torch::ones({blocks}).requires_grad_()}});
   }
+  list.push_back({"update K=2 [2, 8, 512, 512], coefficients of each token",
+                  [](const Tensors& in) { return Tensors{update(in[0], in[1], in[2], in[3], 0)}; },
+                  {random({2, kBatch, kInput, kWidth}), random({kBatch, kInput, kWidth}),
+                   leaf(torch::randn({kBatch, kInput, 2, 2}), torch::kFloat),
+                   leaf(torch::randn({kBatch, kInput, 2}), torch::kFloat)}});
+  if (type == torch::kFloat) {  // the residual stream
+    constexpr int64_t kStride = 4;
+    const auto places = torch::arange(0, kBatch * kInput, kStride);
+    const auto anchors = torch::arange(kBatch * kInput).floor_divide(kStride);
+    list.push_back({"sequence_update [4096, 512], stride 4",
+                    [places, anchors](const Tensors& in) {
+                      return Tensors{sequence_update(in[0], in[1], places, anchors, in[2], in[3])};
+                    },
+                    {random({kBatch * kInput, kWidth}), random({kBatch * kInput / kStride, kWidth}),
+                     random({2}), random({1})}});
+  }
   const auto ones = torch::ones({kWidth}).requires_grad_();
   list.push_back({"add_rms_norm [8, 512, 512]",
                   [](const Tensors& in) {
