@@ -174,6 +174,7 @@ class Attention : public torch::autograd::Function<Attention> {
     data["seed"] = terms.seed;
     data["bias_gradient"] = given(relative_bias) && relative_bias->requires_grad();
     context->mark_non_differentiable({lse});
+    context->set_materialize_grads(false);  // no zeros for lse
     return {out, lse};
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {

@@ -124,6 +124,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
     context->saved_data["scale"] = scale;
     if (gradient) context->save_for_backward({dx, dweight});
     context->mark_non_differentiable({nll, predictions, dx, dweight});
+    context->set_materialize_grads(false);  // no zeros as large as the head
     return {loss, nll, predictions, dx, dweight};
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {

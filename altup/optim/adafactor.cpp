@@ -1,6 +1,7 @@
 // Adafactor over all parameters: which of them are factored, and the state. The arithmetic of one
 // parameter is in adafactor_update.h. The experts of a mixture, [E, R, C] in one tensor, are updated
 // as E matrices: each is factored, clipped and scaled by itself.
+#include <algorithm>
 #include <cmath>
 
 #include "altup/optim/adafactor_update.h"
@@ -17,7 +18,7 @@ class Adafactor : public Optimizer {
       const auto options =
           at::TensorOptions().device(parameter.device()).dtype(moment_type(parameter));
       SecondMoment moment;
-      if (is_factored(name, parameter)) {
+      if (is_factored(config_, name, parameter)) {
         // A matrix, or one for each expert: [R, C] or [E, R, C].
         moment.row = at::zeros(parameter.sizes().slice(0, parameter.dim() - 1), options);
         auto columns = parameter.sizes().vec();
@@ -77,11 +78,6 @@ class Adafactor : public Optimizer {
   }
 
  private:
-  bool is_factored(const std::string& name, const at::Tensor& parameter) const {
-    return (parameter.dim() == 2 || parameter.dim() == 3) && !is_exempt(name, parameter) &&
-           std::min(parameter.size(-2), parameter.size(-1)) >= config_.min_factored_size;
-  }
-
   OptimizerConfig config_;
   NamedTensors parameters_;
   std::vector<SecondMoment> moments_;
@@ -89,6 +85,12 @@ class Adafactor : public Optimizer {
 };
 
 }  // namespace
+
+bool is_factored(const OptimizerConfig& config, const std::string& name,
+                 const at::Tensor& parameter) {
+  return (parameter.dim() == 2 || parameter.dim() == 3) && !is_exempt(name, parameter) &&
+         std::min(parameter.size(-2), parameter.size(-1)) >= config.min_factored_size;
+}
 
 std::unique_ptr<Optimizer> make_adafactor(const OptimizerConfig& config, NamedTensors parameters) {
   return std::make_unique<Adafactor>(config, std::move(parameters));

@@ -17,6 +17,10 @@ std::unique_ptr<Optimizer> make_adamw(const OptimizerConfig& config, NamedTensor
 /// factoring.
 bool is_exempt(const std::string& name, const at::Tensor& parameter);
 
+/// True where Adafactor keeps the means of rows and columns instead of a number for each element.
+bool is_factored(const OptimizerConfig& config, const std::string& name,
+                 const at::Tensor& parameter);
+
 /// The type of a parameter's moments and of the arithmetic on them: double for double, fp32
 /// otherwise.
 at::ScalarType moment_type(const at::Tensor& parameter);

@@ -142,6 +142,8 @@ def test_mistake_in_set_is_named(refused, write, override, words):
         (["generate"], "--checkpoint"),
         (["info", "--threads", "many"], "--threads"),
         (["info", "--checkpoint", "nowhere"], "nowhere"),
+        (["info", "--config", "run.toml", "--bandwidth", "5"], "--bandwidth with --gflops"),
+        (["info", "--config", "run.toml", "--gflops", "5", "--measure"], "--measure or --gflops, not both"),
         (["generate", "--checkpoint", "nowhere"], "nowhere"),
         (["export", "--checkpoint", "nowhere", "--to", "torchscript", "--output", "model.pt"], "nowhere"),
         (["score", "--task", "glue/sst", "--data", ".", "--predictions", "p.tsv"], "glue/sst2"),
@@ -174,6 +176,9 @@ def test_mistake_on_the_command_line_is_named(refused, arguments, word):
         (["generate", "--temperature", "nan"], "value nan; expected a number above 0"),
         (["generate", "--repetition-penalty", "1e-400"], "value 1e-400; expected a number above 0"),
         (["export", "--max-shard-size", "0"], "value 0; expected a number above 0"),
+        (["info", "--gflops", "0"], "value 0; expected a number above 0"),
+        (["info", "--memory", "80 apples"], "value 80 apples; expected a size such as 80GiB"),
+        (["info", "--memory", "0GiB"], "value 0GiB; expected a size such as 80GiB"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -314,6 +314,34 @@ def test_info_counts_what_the_checkpoint_holds(world, pretrained):
     assert info == world.figures("info", "--config", "run.toml", "--set", length), "what follows from the input"
 
 
+def test_info_says_what_a_step_needs_and_what_fits(world):
+    """Twice the examples need more memory and time; what fits is a divisor of the batch whose own prediction fits."""
+    batch = ("--set", "train.batch_size=128")
+    rates = ("--gflops", 10, "--bandwidth", 5)
+    info = world.figures("info", "--config", "run.toml", *rates, *batch)
+    memory, step = info["memory_mib"], info["step"]
+    assert memory["weights"] == memory["gradients"] == pytest.approx(4 * info["parameters"]["total"] / 2**20)
+    assert memory["activations"] == pytest.approx(sum(memory["activations_by_part"].values()))
+    assert memory["peak"] > memory["weights"] + memory["activations"] + memory["program"]
+    assert memory["peak_otherwise"] < memory["peak"], "with checkpointing"
+    assert memory["peak_otherwise"] == world.figures(
+        "info", "--config", "run.toml", *batch, "train.activation_checkpointing=true"
+    )["memory_mib"]["peak"]
+    products, traffic = step["flops"]["total"] / 10e9, step["bytes"]["total"] / 5e9
+    assert step["time"]["seconds"] == pytest.approx(products + traffic)
+    double = world.figures("info", "--config", "run.toml", *rates, "--set", "train.batch_size=256")
+    assert double["memory_mib"]["activations"] == pytest.approx(2 * memory["activations"], rel=0.02)
+    assert double["step"]["flops"]["total"] == pytest.approx(2 * step["flops"]["total"], rel=1e-3)
+
+    just_half = world.figures("info", "--config", "run.toml", *batch, "train.micro_batch_size=64")["memory_mib"]["peak"]
+    fit = world.figures("info", "--config", "run.toml", *batch, "--memory", f"{int(just_half) + 1}MiB")["fit"]
+    assert fit["micro_batch"] == 64 and fit["micro_batch_with_checkpointing"] >= 64
+    nothing = world.figures("info", "--config", "run.toml", *batch, "--memory", "1MiB")["fit"]
+    assert nothing["micro_batch"] == nothing["micro_batch_with_checkpointing"] == 0
+    table = world.succeed("info", "--config", "run.toml", *batch, "--memory", "1GiB")
+    assert "in 1,024 MiB" in table and "parameters" in table
+
+
 def test_a_token_costs_six_operations_a_weight_and_its_attention(world):
     """FLOPs of a dense model, forward and backward, of which attention scores are the smaller part."""
     attention, feed_forward = 4 * 32 * (2 * 64), 3 * 32 * 64

@@ -1,0 +1,55 @@
+// What a training step's cost depends on beside the model: how many examples of which lengths, in
+// which precision, on how many threads. Read from a run, so that the predictions of memory and time
+// speak of the same step as `altup bench step` measures.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "trainers/run_config.h"
+
+namespace altup {
+
+struct StepShape {
+  int64_t batch = 0;          ///< examples at once, a micro-batch
+  int64_t micro_batches = 1;  ///< of a step; their gradients are added up
+  int64_t input_length = 0;
+  int64_t target_length = 0;
+  bool bf16 = false;           ///< products and what they read; else fp32
+  bool checkpointing = false;  ///< layers are computed again in the backward pass
+  int64_t threads = 1;
+
+  int64_t input_tokens() const { return batch * input_length; }
+  int64_t target_tokens() const { return batch * target_length; }
+  /// Bytes of a number that a product reads or writes.
+  double product_bytes() const { return bf16 ? 2.0 : 4.0; }
+
+  /// The logits are made a chunk of target tokens at a time, each of up to 64 MiB; see
+  /// altup/ops/cross_entropy_cpu.cpp.
+  int64_t logit_chunks(int64_t vocabulary) const {
+    constexpr int64_t kChunkBytes = 64 << 20;
+    const int64_t bytes = target_tokens() * vocabulary * (bf16 ? 2 : 4);
+    return std::max<int64_t>(1, (bytes + kChunkBytes - 1) / kChunkBytes);
+  }
+  /// Tokens of a chunk.
+  int64_t logit_rows(int64_t vocabulary) const {
+    const int64_t chunks = logit_chunks(vocabulary);
+    return (target_tokens() + chunks - 1) / chunks;
+  }
+};
+
+/// `precision` is resolved, see resolve_precision().
+inline StepShape step_shape(const RunConfig& config, Precision precision, int64_t threads) {
+  const auto lengths = config.data.lengths();
+  const int64_t batch = config.train.batch_size;
+  const int64_t micro = config.train.micro_batch_size > 0 ? config.train.micro_batch_size : batch;
+  return {.batch = micro,
+          .micro_batches = batch / micro,
+          .input_length = lengths.input,
+          .target_length = lengths.target,
+          .bf16 = precision == Precision::kBf16,
+          .checkpointing = config.train.activation_checkpointing,
+          .threads = threads};
+}
+
+}  // namespace altup
