@@ -85,7 +85,8 @@ InferenceMemory estimate_inference_memory(const T5Config& model, const StepShape
   constexpr int64_t kLargestFirst = 512;
   int64_t capacity = std::min(shape.target_length, kLargestFirst);
   while (capacity < shape.target_length) capacity *= 2;
-  memory.caches = 2 * e * inner * b * static_cast<double>(capacity + shape.input_length) *
+  const int64_t seen = shape.memory_length(model);
+  memory.caches = 2 * e * inner * b * static_cast<double>(capacity + seen) *
                   static_cast<double>(model.num_decoder_layers);
   // Encoding holds the embedded tokens, the state, and of a layer its sum, what its feed-forward
   // reads and the two or three tensors of that; or else what it computed, and the next state.
@@ -96,7 +97,8 @@ InferenceMemory estimate_inference_memory(const T5Config& model, const StepShape
       kFp32 * n * width + blocks * block + std::max(layer, block * (1 + blocks));
   // A token's logits, and at the first one what keys and values are made of, and a layer's values.
   const double token =
-      kFp32 * b * vocabulary + e * n * (static_cast<double>(model.memory_width()) + inner);
+      kFp32 * b * vocabulary +
+      e * b * static_cast<double>(seen) * (static_cast<double>(model.memory_width()) + inner);
   memory.working = std::max(encoding, token);
   memory.peak = kProgramBytes + memory.weights + memory.lowered_weights +
                 std::max(encoding, memory.caches + token);

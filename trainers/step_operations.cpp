@@ -27,11 +27,16 @@ class Model {
     const double n = input();
     Operations all{embedding(n, /*first=*/true)};
     for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
+      if (config_.strides_layer(i)) {
+        append(all, strided_layer(n, i));
+        continue;
+      }
       const bool last = i + 1 == config_.num_encoder_layers;
-      append(all, held(stream(n), encoder_layer(n)));
+      const double computed = input_positions(shape_.computed_length(config_, i));
+      append(all, held(stream(computed), encoder_layer(computed, i)));
       if (blocks_ > 1) all.push_back(update(n, i == 0, last && memory_width() > d_));
     }
-    all.push_back(final_norm(n, memory_width()));
+    all.push_back(final_norm(memory_positions(), memory_width()));
     // What the keys and values of cross-attention are made of, once for all layers.
     all.push_back({"attention", memory()});
     return all;
@@ -43,7 +48,7 @@ class Model {
     for (int64_t i = 0; i < config_.num_decoder_layers; ++i) {
       const bool last = i + 1 == config_.num_decoder_layers;
       // The gradient of what the encoder made is added up over the layers.
-      append(all, held(stream(n) + memory(), decoder_layer(n)));
+      append(all, held(stream(n) + memory(), decoder_layer(n, i)));
       if (blocks_ > 1) all.push_back(update(n, i == 0, last && output_width() > d_));
     }
     all.push_back(final_norm(n, output_width()));
@@ -55,28 +60,32 @@ class Model {
   double target() const { return static_cast<double>(shape_.target_tokens()); }
   double memory_width() const { return static_cast<double>(config_.memory_width()); }
   double output_width() const { return static_cast<double>(config_.output_width()); }
-  double memory() const { return e_ * input() * memory_width(); }
+  double input_positions(int64_t length) const {
+    return static_cast<double>(shape_.batch * length);
+  }
+  double memory_positions() const { return input_positions(shape_.memory_length(config_)); }
+  double memory() const { return e_ * memory_positions() * memory_width(); }
   double block(double n) const { return kFp32 * n * d_; }
   /// The factors, of the products' type, that dropout multiplies `count` numbers by.
   double dropout_factors(double count) const { return drops_ ? e_ * count : 0.0; }
 
   // --- A layer
 
-  Operations encoder_layer(double n) const {
+  Operations encoder_layer(double n, int64_t index) const {
     Operations layer{first_norm(n)};
-    append(layer, self_attention(n, shape_.input_length));
+    append(layer, self_attention(n, shape_.computed_length(config_, index)));
     layer.push_back(add_norm(n));
-    append(layer, feed_forward(n));
+    append(layer, feed_forward_of_layer(n, index));
     return again(n, layer, 0.0);
   }
 
-  Operations decoder_layer(double n) const {
+  Operations decoder_layer(double n, int64_t index) const {
     Operations layer{first_norm(n)};
     append(layer, self_attention(n, shape_.target_length));
     layer.push_back(add_norm(n));
     append(layer, cross_attention(n));
     layer.push_back(add_norm(n));
-    append(layer, feed_forward(n));
+    append(layer, feed_forward_of_layer(n, index));
     return again(n, layer, memory());
   }
 
@@ -103,12 +112,11 @@ class Model {
              .temporary = std::max(0.0, inside - gradient) + 2 * block(n) + memory}};
   }
 
-  /// Keeps its input, with blocks a view of the state, and a number a row. In the end the stream's
-  /// gradient is put into a state of zeros.
+  /// Keeps its input, with blocks a view of the state, and a number a row.
   Operation first_norm(double n) const {
     return {.part = "norms",
             .kept = (blocks_ > 1 ? 0.0 : block(n)) + kFp32 * n,
-            .temporary = std::max((e_ + kFp32) * n * d_, blocks_ * block(n))};
+            .temporary = (e_ + kFp32) * n * d_};
   }
 
   /// Keeps the sum and a number a row. Makes its sub-layer's gradient in that one's type.
@@ -140,11 +148,11 @@ class Model {
   }
 
   Operations cross_attention(double n) const {
-    const double m = input();
+    const double m = memory_positions();
     const double kv = 2 * e_ * m * inner_;
     Operations all = linear("attention", 0, 2, memory_width(), inner_, kv + e_ * n * d_ + memory());
     append(all, linear("attention", e_ * n * d_, 1, d_, inner_, kv + e_ * n * (inner_ + d_)));
-    all.push_back(scores(n, m, shape_.input_length, /*biased=*/false));
+    all.push_back(scores(n, m, shape_.memory_length(config_), /*biased=*/false));
     append(all, output_projection(n));
     return all;
   }
@@ -176,31 +184,75 @@ class Model {
            ((4 * e_ + 2 * kFp32) * width + kBlock * kFp32 * (shape_.bf16 ? 3 : 2));
   }
 
-  /// gated_gelu keeps both its inputs and ReLU its output; wo keeps what it reads.
-  Operations feed_forward(double n) const {
-    const double wide = e_ * n * ff_;
-    const bool gated = config_.feed_forward == FeedForwardKind::kGatedGelu;
-    const double inputs = gated ? 2 : 1;
-    Operations all =
-        linear("feed_forward", e_ * n * d_, inputs, d_, ff_, inputs * (wide + e_ * n * d_));
-    const double activation = gated ? 2 * wide : drops_ ? wide : 0.0;
-    all.push_back({"feed_forward", activation, 0, gated ? 3 * wide : 2 * wide});
-    append(all, linear("feed_forward", wide + dropout_factors(n * ff_), 1, ff_, d_,
-                       lowered_gradient(n) + wide));
+  Operations feed_forward_of_layer(double n, int64_t index) const {
+    Operations all = config_.has_mixture(index) ? mixture(n) : feed_forward(n, 1);
     all.push_back({"feed_forward", dropout_factors(n * d_)});  // of the layer's output
     return all;
   }
 
+  /// gated_gelu keeps both its inputs and ReLU its output; wo keeps what it reads. n are the tokens of
+  /// all experts together.
+  Operations feed_forward(double n, double experts) const {
+    const double wide = e_ * n * ff_;
+    const bool gated = config_.feed_forward == FeedForwardKind::kGatedGelu;
+    const double inputs = gated ? 2 : 1;
+    Operations all = linear("feed_forward", e_ * n * d_, experts * inputs, d_, ff_,
+                            inputs * (wide + e_ * n * d_));
+    const double activation = gated ? 2 * wide : drops_ ? wide : 0.0;
+    all.push_back({"feed_forward", activation, 0, gated ? 3 * wide : 2 * wide});
+    append(all, linear("feed_forward", wide + dropout_factors(n * ff_), experts, ff_, d_,
+                       lowered_gradient(n) + wide));
+    return all;
+  }
+
+  /// The router keeps its input in fp32, with jitter the factors too, logits and probabilities.
+  /// Tokens are copied to their experts, and what these say is kept to be weighted.
+  Operations mixture(double n) const {
+    const auto experts = static_cast<double>(config_.moe.experts);
+    const double places =
+        experts * static_cast<double>(StepShape::capacity(config_.moe, static_cast<int64_t>(n)));
+    const double said = e_ * places * d_;
+    Operations all{{.part = "feed_forward",
+                    .kept = block(n) * (config_.moe.jitter > 0 ? 2 : 1) + 2 * kFp32 * n * experts,
+                    .gradient = kFp32 * d_ * experts,
+                    .temporary = said + 2 * block(n)}};
+    append(all, feed_forward(places, experts));
+    all.push_back({"feed_forward", said, 0, 2 * said + lowered_gradient(n)});
+    return all;
+  }
+
   // --- Around the layers
+
+  /// A layer of the encoder that computes some positions only, which are copied for it. The sequence
+  /// update keeps all of them and what was computed; without one nothing is kept. Backward, the
+  /// gradient that goes past the layer waits for that of its input to be spread out and added.
+  Operations strided_layer(double n, int64_t index) const {
+    const double m = input_positions(shape_.computed_length(config_, index));
+    const double both = block(n) + block(m);
+    Operations all{{.part = "altup", .temporary = both + block(n)}};
+    append(all, held(both, encoder_layer(m, index)));
+    all.push_back({.part = "altup",
+                   .kept = config_.altup.variant == Variant::kSequence ? both : 0.0,
+                   .temporary = 3 * both});
+    return all;
+  }
 
   /// altup::update keeps the state and what the layer computed. Recycled-AltUp's first state is one
   /// block, seen K times. `joined`: what comes after are the blocks side by side, of whose gradient
   /// the backward pass makes a copy.
   Operation update(double n, bool first, bool joined) const {
     const bool one_block = first && config_.altup.variant == Variant::kRecycled;
-    return {.part = "altup",
-            .kept = block(n) * ((one_block ? 1 : blocks_) + 1),
-            .temporary = block(n) * ((joined ? 3 : 2) * blocks_ + 1)};
+    Operation operation{.part = "altup",
+                        .kept = block(n) * ((one_block ? 1 : blocks_) + 1),
+                        .temporary = block(n) * ((joined ? 3 : 2) * blocks_ + 1)};
+    if (config_.altup.coefficients == Coefficients::kToken) {
+      // p [n, K, K] and g [n, K], and the normed tokens that they are made of, once to predict and
+      // once to correct; their gradients are in fp64 first.
+      const double coefficients = kFp32 * n * blocks_ * (blocks_ + 1);
+      operation.kept += 2 * block(n) + coefficients;
+      operation.temporary += 2 * block(n) + 3 * coefficients;
+    }
+    return operation;
   }
 
   /// Keeps its input: the last state or, of several blocks, what they were joined to or their mean.

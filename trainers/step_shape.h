@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "trainers/run_config.h"
@@ -24,6 +25,24 @@ struct StepShape {
   /// Bytes of a number that a product reads or writes.
   double product_bytes() const { return bf16 ? 2.0 : 4.0; }
 
+  /// Positions of an input that a layer of the encoder computes, and that the decoder sees.
+  int64_t computed_length(const T5Config& model, int64_t layer) const {
+    const bool few = model.strides_layer(layer) || (model.pools_memory() && layer > 0);
+    return few ? shortened_length(model) : input_length;
+  }
+  int64_t memory_length(const T5Config& model) const {
+    return model.pools_memory() ? shortened_length(model) : input_length;
+  }
+
+  /// Places that one expert of a mixture has, of so many tokens in all; see expert_capacity() of
+  /// altup/modules/routing.h.
+  static int64_t capacity(const MoeConfig& moe, int64_t tokens) {
+    constexpr double kRounding = 1e-9;
+    const double share =
+        static_cast<double>(tokens) * moe.capacity_factor / static_cast<double>(moe.experts);
+    return static_cast<int64_t>(std::ceil(share - kRounding));
+  }
+
   /// The logits are made a chunk of target tokens at a time, each of up to 64 MiB; see
   /// altup/ops/cross_entropy_cpu.cpp.
   int64_t logit_chunks(int64_t vocabulary) const {
@@ -35,6 +54,11 @@ struct StepShape {
   int64_t logit_rows(int64_t vocabulary) const {
     const int64_t chunks = logit_chunks(vocabulary);
     return (target_tokens() + chunks - 1) / chunks;
+  }
+
+ private:
+  int64_t shortened_length(const T5Config& model) const {
+    return (input_length + model.altup.stride - 1) / model.altup.stride;
   }
 };
 

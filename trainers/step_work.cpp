@@ -22,19 +22,30 @@ class Counter {
         forward_(static_cast<double>(work.forward_passes)) {}
 
   void encoder() {
-    const int64_t layers = config_.num_encoder_layers;
-    const int64_t n = shape_.input_tokens();
-    self_attention(layers, n, shape_.input_length, /*causal=*/false);
-    stack(layers, n, /*sublayers=*/2);
-    final_norm(n, config_.memory_width());
+    for (int64_t i = 0; i < config_.num_encoder_layers; ++i) {
+      const int64_t length = shape_.computed_length(config_, i);
+      const int64_t n = shape_.batch * length;
+      self_attention(n, length, /*causal=*/false);
+      feed_forward_of_layer(n, i);
+      norms_and_sums(n, /*sublayers=*/2);
+      if (config_.strides_layer(i)) {
+        strided_layer(n);
+      } else {
+        update(n);
+      }
+    }
+    final_norm(shape_.batch * shape_.memory_length(config_), config_.memory_width());
   }
 
   void decoder() {
-    const int64_t layers = config_.num_decoder_layers;
     const int64_t n = shape_.target_tokens();
-    self_attention(layers, n, shape_.target_length, /*causal=*/true);
-    cross_attention(layers, n);
-    stack(layers, n, /*sublayers=*/3);
+    for (int64_t i = 0; i < config_.num_decoder_layers; ++i) {
+      self_attention(n, shape_.target_length, /*causal=*/true);
+      cross_attention(n);
+      feed_forward_of_layer(n, i);
+      norms_and_sums(n, /*sublayers=*/3);
+      update(n);
+    }
     final_norm(n, config_.output_width());
   }
 
@@ -44,7 +55,7 @@ class Counter {
     const int64_t chunks = shape_.logit_chunks(config_.vocab_size);
     const double logits =
         static_cast<double>(shape_.target_tokens()) * static_cast<double>(config_.vocab_size);
-    linear("head", 1, shape_.logit_rows(config_.vocab_size), config_.output_width(),
+    linear("head", shape_.logit_rows(config_.vocab_size), config_.output_width(),
            config_.vocab_size, chunks);
     move("head", 2 * e_ * logits);
     if (shape_.bf16) {  // the weight's copy, and every chunk's product added to its gradient
@@ -88,9 +99,8 @@ class Counter {
   /// Of every micro-batch.
   void move(const std::string& part, double bytes) { add_traffic(part, micro() * bytes); }
 
-  void linear(const std::string& part, int64_t layers, int64_t rows, int64_t in, int64_t out,
-              int64_t times) {
-    const int64_t all = layers * times * shape_.micro_batches;
+  void linear(const std::string& part, int64_t rows, int64_t in, int64_t out, int64_t times) {
+    const int64_t all = times * shape_.micro_batches;
     for (auto& work : work_.linears) {
       if (work.part == part && work.rows == rows && work.in == in && work.out == out) {
         work.times += all;
@@ -100,96 +110,118 @@ class Counter {
     work_.linears.push_back({part, rows, in, out, all});
   }
 
-  void layers_linear(const std::string& part, int64_t layers, int64_t rows, int64_t in, int64_t out,
-                     int64_t times) {
-    linear(part, layers, rows, in, out, times);
+  void linear_of_layer(const std::string& part, int64_t rows, int64_t in, int64_t out,
+                       int64_t times) {
+    linear(part, rows, in, out, times);
     if (!shape_.bf16) return;
     // The weight is copied in every forward pass, and its gradient comes back to fp32.
-    move("types", 6 * (forward_ + 1) * static_cast<double>(layers * times * in * out));
+    move("types", 6 * (forward_ + 1) * static_cast<double>(times * in * out));
   }
 
-  /// The gradients of an input of `numbers` that several operations read, added up.
-  void sum_gradients(double layers, double sums, double bytes_of_number, double numbers) {
-    move("sums", layers * sums * 3 * bytes_of_number * numbers);
+  /// Numbers of one block.
+  double width(int64_t n) const { return static_cast<double>(n) * d_; }
+  double block(int64_t n) const { return kFp32 * width(n); }
+
+  /// The gradients of an input that several operations read, added up.
+  void sum_gradients(double sums, double bytes) { move("sums", sums * 3 * bytes); }
+
+  void self_attention(int64_t n, int64_t length, bool causal) {
+    attention(n, n, config_.d_model, length, length, /*biased=*/true, causal);
+    sum_gradients(2, e_ * width(n));
   }
 
-  void self_attention(int64_t layers, int64_t n, int64_t length, bool causal) {
-    attention(layers, n, n, config_.d_model, length, length, /*biased=*/true, causal);
-    sum_gradients(static_cast<double>(layers), 2, e_, static_cast<double>(n) * d_);
-  }
-
-  void cross_attention(int64_t layers, int64_t n) {
-    const int64_t m = shape_.input_tokens();
-    attention(layers, n, m, config_.memory_width(), shape_.target_length, shape_.input_length,
-              /*biased=*/false, /*causal=*/false);
+  void cross_attention(int64_t n) {
+    const int64_t length = shape_.memory_length(config_);
+    const int64_t m = shape_.batch * length;
+    attention(n, m, config_.memory_width(), shape_.target_length, length, /*biased=*/false,
+              /*causal=*/false);
     // Of keys and of values, over all layers.
-    sum_gradients(static_cast<double>(layers), 2, e_,
-                  static_cast<double>(m * config_.memory_width()));
+    sum_gradients(2, e_ * static_cast<double>(m * config_.memory_width()));
   }
 
-  void attention(int64_t layers, int64_t n, int64_t m, int64_t key_width, int64_t queries,
-                 int64_t keys, bool biased, bool causal) {
+  void attention(int64_t n, int64_t m, int64_t key_width, int64_t queries, int64_t keys,
+                 bool biased, bool causal) {
     const int64_t inner = config_.num_heads * config_.d_kv;
-    layers_linear("projections", layers, n, config_.d_model, inner, 1);
-    layers_linear("projections", layers, n, inner, config_.d_model, 1);
-    layers_linear("projections", layers, m, key_width, inner, 2);
-    work_.attentions.push_back({.queries = queries,
-                                .keys = keys,
-                                .heads = config_.num_heads,
-                                .width = config_.d_kv,
-                                .batch = shape_.batch,
-                                .biased = biased,
-                                .causal = causal,
-                                .times = layers * shape_.micro_batches});
+    linear_of_layer("projections", n, config_.d_model, inner, 1);
+    linear_of_layer("projections", n, inner, config_.d_model, 1);
+    linear_of_layer("projections", m, key_width, inner, 2);
+    AttentionWork work{.queries = queries,
+                       .keys = keys,
+                       .heads = config_.num_heads,
+                       .width = config_.d_kv,
+                       .batch = shape_.batch,
+                       .biased = biased,
+                       .causal = causal};
+    const auto found = std::find_if(work_.attentions.begin(), work_.attentions.end(),
+                                    [&](const AttentionWork& other) {
+                                      return other.queries == queries && other.keys == keys &&
+                                             other.biased == biased && other.causal == causal;
+                                    });
+    auto& all = found == work_.attentions.end() ? work_.attentions.emplace_back(work) : *found;
+    all.times += shape_.micro_batches;
   }
 
-  /// What the layers of a stack have beside attention.
-  void stack(int64_t layers, int64_t n, int64_t sublayers) {
-    const double l = static_cast<double>(layers);
-    const double width = static_cast<double>(n) * d_;  // numbers of one block
-    feed_forward(layers, n);
-    // Norms: the first reads x and writes y, the others read a sub-layer's output and write the sum
-    // too. Backward: y's gradient, x, the sum's gradient, and the result.
-    const double others = static_cast<double>(sublayers - 1);
-    move("norms", l * width *
-                      (forward_ * (kFp32 + e_) + (e_ + 2 * kFp32) +
-                       others * (forward_ * (2 * kFp32 + 2 * e_) + (e_ + 3 * kFp32))));
-    // The last residual; the gradient of the layer's input, which comes from the norm and from the
-    // residual; and in bf16 those of the sub-layers' outputs.
-    move("sums", l * width * forward_ * (2 * kFp32 + e_));
-    sum_gradients(l, 1, kFp32, width);
-    if (shape_.bf16) move("types", l * width * static_cast<double>(sublayers) * (kFp32 + e_));
-    update(l, width);
+  /// The first norm reads x and writes y, the others read a sub-layer's output and write the sum too.
+  /// Backward: y's gradient, x, the sum's gradient, and the result. Then the last residual; the
+  /// gradient of the layer's input, which comes from the norm and from the residual; and in bf16
+  /// those of the sub-layers' outputs.
+  void norms_and_sums(int64_t n, int64_t sublayers) {
+    const auto all = static_cast<double>(sublayers);
+    move("norms", width(n) * (forward_ * (kFp32 + e_) + (e_ + 2 * kFp32) +
+                              (all - 1) * (forward_ * (2 * kFp32 + 2 * e_) + (e_ + 3 * kFp32))));
+    move("sums", width(n) * forward_ * (2 * kFp32 + e_));
+    sum_gradients(1, block(n));
+    if (shape_.bf16) move("types", width(n) * all * (kFp32 + e_));
   }
 
-  void feed_forward(int64_t layers, int64_t n) {
-    const double l = static_cast<double>(layers);
-    const double wide = static_cast<double>(n * config_.d_ff);
+  void feed_forward_of_layer(int64_t n, int64_t index) {
+    if (!config_.has_mixture(index)) {
+      feed_forward(n, 1);
+      return;
+    }
+    const int64_t places = StepShape::capacity(config_.moe, n);  // of an expert
+    linear_of_layer("feed_forward", n, config_.d_model, config_.moe.experts, 1);
+    feed_forward(places, config_.moe.experts);
+    // The router's input times its jitter. Tokens are copied to the experts, and what these say is
+    // weighted and added up; backward each of the three reads and writes as much twice.
+    const double said = e_ * width(places * config_.moe.experts);
+    move("feed_forward", 3 * (forward_ + 1) * block(n) + said * (8 * forward_ + 16));
+  }
+
+  /// `rows` of each expert.
+  void feed_forward(int64_t rows, int64_t experts) {
+    const double wide = static_cast<double>(rows * experts * config_.d_ff);
     const bool gated = config_.feed_forward == FeedForwardKind::kGatedGelu;
-    layers_linear("feed_forward", layers, n, config_.d_model, config_.d_ff, gated ? 2 : 1);
-    layers_linear("feed_forward", layers, n, config_.d_ff, config_.d_model, 1);
+    linear_of_layer("feed_forward", rows, config_.d_model, config_.d_ff, experts * (gated ? 2 : 1));
+    linear_of_layer("feed_forward", rows, config_.d_ff, config_.d_model, experts);
     // Forward each input is read and the product written; backward the product's gradient is read
     // too, and one written for each input.
     if (!gated) {
-      move("feed_forward", l * e_ * wide * (2 * forward_ + 3));
+      move("feed_forward", e_ * wide * (2 * forward_ + 3));
       return;
     }
-    move("feed_forward", l * e_ * wide * (3 * forward_ + 5));
-    sum_gradients(l, 1, e_, static_cast<double>(n) * d_);
-    work_.exponentials += micro() * l * (forward_ + 1) * wide;
+    move("feed_forward", e_ * wide * (3 * forward_ + 5));
+    sum_gradients(1, e_ * width(rows * experts));
+    work_.exponentials += micro() * (forward_ + 1) * wide;
   }
 
-  /// The active block's gradient is put into a state of zeros. With more blocks than that, forward
-  /// the update reads K + 1 blocks and writes K; backward it reads the K gradients and the K + 1
-  /// blocks and writes K + 1; and the state of zeros is added to the state's gradient.
-  void update(double layers, double width) {
+  /// Forward the update reads K + 1 blocks and writes K; backward it reads the K gradients and the
+  /// K + 1 blocks and writes K + 1, and the active block's gradient is added to its own in the
+  /// state's. Coefficients of the token are made of a norm, a quotient and a product, twice.
+  void update(int64_t n) {
+    if (config_.num_blocks() == 1) return;
     const auto blocks = static_cast<double>(config_.num_blocks());
-    const double block = kFp32 * width;
-    const bool alone = config_.num_blocks() == 1;
-    move(alone ? "sums" : "altup", layers * block * (blocks + 2));
-    if (alone) return;
-    move("altup", layers * block * (2 * blocks + 1 + 3 * blocks + 2));
-    move("altup", layers * block * 3 * blocks);
+    move("altup", block(n) * (2 * blocks + 1 + 3 * blocks + 2 + 3));
+    if (config_.altup.coefficients == Coefficients::kToken) move("altup", block(n) * 2 * (5 + 8));
+  }
+
+  /// Of all positions N the m computed ones are copied, and their gradients spread out and added.
+  /// Forward the sequence update is two sums of three terms, backward a product and three scalar
+  /// products; without one, computed positions take their places, and their gradients are parted.
+  void strided_layer(int64_t m) {
+    const int64_t all = shape_.input_tokens();
+    const double steps = config_.altup.variant == Variant::kSequence ? 12 + 7 : 5 + 8;
+    move("altup", block(all) * (steps + 4) + block(m) * (2 + 15));
   }
 
   void final_norm(int64_t n, int64_t width) {

@@ -50,6 +50,16 @@ std::vector<Case> cases() {
       {"Recycled4", sized(Variant::kRecycled, 4)}, {"Sum2", sized(Variant::kSum, 2)}};
   models.emplace_back("AltUp2Summed", sized(Variant::kAltUp, 2));
   models.back().second.altup.cross_attention = CrossAttentionWidth::kSummed;
+  models.emplace_back("AltUp2OfToken", sized(Variant::kAltUp, 2));
+  models.back().second.altup.coefficients = Coefficients::kToken;
+  models.emplace_back("Sequence", sized(Variant::kSequence, 1));
+  models.emplace_back("StrideSkip", sized(Variant::kStrideSkip, 1));
+  models.emplace_back("AveragePool", sized(Variant::kAveragePool, 1));
+  models.emplace_back("Switch", sized(Variant::kNone, 1));
+  models.back().second.moe.experts = 4;
+  models.emplace_back("ExpertChoice", sized(Variant::kNone, 1));
+  models.back().second.moe.experts = 4;
+  models.back().second.moe.router = Router::kExpertChoice;
   models.emplace_back("ReluTied", sized(Variant::kNone, 1));
   models.back().second.feed_forward = FeedForwardKind::kRelu;
   models.back().second.tie_embeddings = true;

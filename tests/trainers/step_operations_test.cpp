@@ -85,6 +85,39 @@ TEST(StepOperations, KeepWhatADecoderLayerNeeds) {
   EXPECT_DOUBLE_EQ(kept(config, shape) - before, 114 * (self + cross) + 512 * 2 * 1536);
 }
 
+/// Of three layers the middle one computes every fourth position: it keeps a quarter, and with the
+/// sequence update all positions and the computed ones beside.
+TEST(StepOperations, KeepLessOfShorterSequences) {
+  auto config = sized(ModelSize::kSmall);
+  config.num_encoder_layers = 3;
+  config.altup.stride = 4;
+  const StepShape shape{.batch = 8, .input_length = 512, .target_length = 114};
+  const double dense = kept(config, shape);
+  const double of_layer = 4096.0 * (2 * 2052 + 2 * 2048 + 4 * 1536 + 24 + 3 * 4096);
+  config.altup.variant = Variant::kStrideSkip;
+  EXPECT_DOUBLE_EQ(dense - kept(config, shape), 0.75 * of_layer);
+  config.altup.variant = Variant::kSequence;
+  EXPECT_DOUBLE_EQ(dense - kept(config, shape), 0.75 * of_layer - 1.25 * 4096 * 2048);
+  // All behind the first layer is shorter, also what the decoder's 8 layers have of it.
+  config.altup.variant = Variant::kAveragePool;
+  EXPECT_DOUBLE_EQ(dense - kept(config, shape),
+                   0.75 * (2 * of_layer + 4096.0 * (2052 + 2048) + 8 * 4096.0 * 2 * 1536));
+}
+
+/// Four experts of the layers 1, 3, 5 and 7 of a stack, each with room for a quarter of the tokens:
+/// beside what a feed-forward keeps there are what the router reads, its logits and probabilities,
+/// and what the experts say.
+TEST(StepOperations, KeepWhatAMixtureNeeds) {
+  auto config = sized(ModelSize::kSmall);
+  const StepShape shape{.batch = 8, .input_length = 512, .target_length = 114};
+  const double dense = kept(config, shape);
+  config.moe.experts = 4;
+  config.moe.capacity_factor = 1.0;
+  config.moe.jitter = 0.0;
+  const double tokens = 4 * 8 * (512 + 114);  // of all layers with a mixture
+  EXPECT_DOUBLE_EQ(kept(config, shape) - dense, tokens * (2048 + 2 * 4 * 4 + 2048));
+}
+
 /// Every weight's gradient is made once, whatever the model; norms, biases and coefficients, which
 /// are not counted, are few.
 TEST(StepOperations, MakeTheGradientOfEveryWeight) {
@@ -93,6 +126,7 @@ TEST(StepOperations, MakeTheGradientOfEveryWeight) {
       if (tied && variant == Variant::kSum) continue;
       for (const bool checkpointing : {false, true}) {
         auto config = sized(ModelSize::kSmall, variant);
+        config.moe.experts = tied ? 4 : 0;
         config.tie_embeddings = tied;
         const StepShape shape{.batch = 2,
                               .input_length = 64,
