@@ -1,8 +1,10 @@
 // altup bench ops | step | finetune | generate: timings beside the path that they are to beat.
+#include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "altup/util/error.h"
 #include "altup/util/logging.h"
 #include "apps/command.h"
 #include "apps/decoding_options.h"
@@ -15,6 +17,7 @@ namespace {
 
 struct Options {
   RunOptions run;
+  std::vector<std::filesystem::path> beside;
   std::string checkpoint;
   int64_t steps = 5;
   GenerateBenchConfig generation;
@@ -41,7 +44,27 @@ int ops(const Options& options, const Command& command) {
   return 0;
 }
 
+int compare(const Options& options, const Command& command) {
+  const auto config = read_run(options.run, command);
+  const auto other = read_run({options.beside, options.run.overrides}, command);
+  if (!(config.runtime == other.runtime))
+    throw UserError("--beside: its [runtime] differs; one process computes in one way");
+  const auto result = compare_steps(config, other, options.steps);
+  write_json(command,
+             {{"steps", options.steps},
+              {"seconds_per_step", result.step.median},
+              {"seconds_min", result.step.minimum},
+              {"beside",
+               {{"seconds_per_step", result.other.median},
+                {"seconds_min", result.other.minimum}}},
+              {"ratio", result.ratio},
+              {"ratio_quartiles", {result.ratio_low, result.ratio_high}}},
+             /*default_stdout=*/true);
+  return 0;
+}
+
 int step(const Options& options, const Command& command) {
+  if (!options.beside.empty()) return compare(options, command);
   const auto config = read_run(options.run, command);
   prepare_output(options.profile);
   const auto result = bench_step(config, options.steps, options.reference, options.profile);
@@ -129,9 +152,15 @@ void add_bench(CLI::App& app, Command& command) {
   auto* step_command = add_command(*bench, command, "step", "Whole training steps on random ids");
   add_run_options(*step_command, options->run, /*required=*/true);
   add_steps(step_command);
-  step_command->add_flag("!--no-reference", options->reference,
-                         "Leave out the same step on the reference kernels");
+  auto* no_reference = step_command->add_flag("!--no-reference", options->reference,
+                                              "Leave out the same step on the reference kernels");
   add_profile_option(*step_command, options->profile);
+  step_command
+      ->add_option("--beside", options->beside,
+                   "Config files of another model, whose steps take turns with this one's")
+      ->type_name("FILE...")
+      ->excludes(no_reference)
+      ->excludes("--profile");
   step_command->callback([options, &command] {
     command.action = [options, &command] { return step(*options, command); };
   });

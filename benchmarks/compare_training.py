@@ -8,6 +8,9 @@ the figures are medians over the rounds. --preload hands one allocator to all of
     python3 -m venv peers && peers/bin/pip install torch transformers
     benchmarks/compare_training.py --peer-python peers/bin/python --compile --preload libtcmalloc_minimal.so.4
 
+--products adds what the step's projections and head alone cost as plain products of LibTorch's library on operands of the
+same shapes, forward and backward: the rate that a step could reach at best if all of it were such products.
+
 With --json FILE the single timings are kept, too.
 """
 import argparse
@@ -71,6 +74,42 @@ def run_peer(options: argparse.Namespace) -> dict:
     return {"seconds": statistics.median(seconds), "memory": peak, "parameters": sum(p.numel() for p in model.parameters())}
 
 
+def run_products(options: argparse.Namespace) -> dict:
+    """All projections of a step and its head, forward and backward, as products without anything between them."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
+    size = SIZES[options.size]
+    width, hidden, inner = size["d_model"], size["d_ff"], 64 * size["num_heads"]
+    inputs, targets = options.batch * options.input_length, options.batch * options.target_length
+    layers = size["num_layers"]
+    products = []  # rows, columns, depth, how often
+    for rows in (inputs, targets):
+        products += [(rows, inner, width, 3 * layers), (rows, width, inner, layers)]
+        products += [(rows, hidden, width, 2 * layers), (rows, width, hidden, layers)]
+    products += [(targets, inner, width, layers), (targets, width, inner, layers)]
+    products += [(inputs, inner, width, 2 * layers), (targets, 32128, width, 1)]
+    dtype = torch.bfloat16 if options.precision[0] == "bf16" else torch.float32
+    sets = [[torch.randn(shape, dtype=dtype) for shape in ((m, k), (n, k), (m, n))] for m, n, k, _ in products]
+
+    def step() -> float:
+        seconds = 0.0
+        for (_, _, _, count), (x, weight, gradient) in zip(products, sets):
+            started = time.perf_counter()
+            for _ in range(count):
+                torch.mm(x, weight.t())
+                torch.mm(gradient, weight)
+                torch.mm(gradient.t(), x)
+            seconds += time.perf_counter() - started
+        return seconds
+
+    step()
+    seconds = statistics.median(step() for _ in range(options.steps))
+    gflops = 6e-9 * sum(m * n * k * count for m, n, k, count in products)
+    return {"seconds": seconds, "memory": 0.0, "gflops_per_second": gflops / seconds}
+
+
 def environment(options: argparse.Namespace) -> dict:
     variables = dict(os.environ, OMP_NUM_THREADS=str(options.threads))
     if options.preload:
@@ -78,11 +117,10 @@ def environment(options: argparse.Namespace) -> dict:
     return variables
 
 
-def peer(options: argparse.Namespace, precision: str, compiled: bool) -> dict:
-    command = [options.peer_python, __file__, "--as-peer", "--size", options.size, "--precision", precision]
+def peer(options: argparse.Namespace, precision: str, *flags: str) -> dict:
+    command = [options.peer_python, __file__, "--as-peer", "--size", options.size, "--precision", precision, *flags]
     for name in ("batch", "input_length", "target_length", "threads", "steps"):
         command += ["--" + name.replace("_", "-"), str(getattr(options, name))]
-    command += ["--compile"] if compiled else []
     done = subprocess.run(command, env=environment(options), capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"the peer failed: {(done.stderr.strip() or 'without a word').splitlines()[-1]}")
@@ -105,6 +143,7 @@ def ours(options: argparse.Namespace, precision: str, variant: str | None) -> di
         "seconds": figures["seconds_per_step"],
         "memory": figures["peak_memory_mib"],
         "parameters": figures["parameters"],
+        "gflops_per_second": figures["gflops_per_second"],
     }
 
 
@@ -113,9 +152,11 @@ def compare(options: argparse.Namespace) -> dict:
     contestants = {"ours": lambda precision: ours(options, precision, None)}
     for variant in options.variants:
         contestants[f"ours, {variant}"] = lambda precision, variant=variant: ours(options, precision, variant)
-    contestants["eager"] = lambda precision: peer(options, precision, compiled=False)
+    contestants["eager"] = lambda precision: peer(options, precision)
     if options.compile:
-        contestants["compiled"] = lambda precision: peer(options, precision, compiled=True)
+        contestants["compiled"] = lambda precision: peer(options, precision, "--compile")
+    if options.products:
+        contestants["products"] = lambda precision: peer(options, precision, "--products")
     found = {}
     for number in range(1, options.rounds + 1):
         for precision in options.precision:
@@ -129,12 +170,21 @@ def compare(options: argparse.Namespace) -> dict:
 def table(found: dict) -> str:
     lines = ["| precision, contestant | s per step | over ours | peak memory, MiB | ours over it |", "|---|---|---|---|---|"]
     for key, rounds in found.items():
+        if key.endswith(" products"):
+            continue
         own = found[key.split()[0] + " ours"]
         over = statistics.median(it["seconds"] / mine["seconds"] for it, mine in zip(rounds, own))
         memory = statistics.median(it["memory"] for it in rounds)
         saved = statistics.median(mine["memory"] / it["memory"] for it, mine in zip(rounds, own))
         seconds = statistics.median(it["seconds"] for it in rounds)
         lines.append(f"| {key} | {seconds:.3f} | {over:.2f} | {memory:,.0f} | {saved:.2f} |")
+    for key, rounds in found.items():
+        if not key.endswith(" products"):
+            continue
+        own = found[key.split()[0] + " ours"]
+        rate = statistics.median(it["gflops_per_second"] for it in rounds)
+        share = statistics.median(mine["gflops_per_second"] / it["gflops_per_second"] for it, mine in zip(rounds, own))
+        lines.append(f"\n{key} alone: {rate:.0f} GFLOP/s; a whole step of ours reaches {share:.2f} of that rate.")
     return "\n".join(lines)
 
 
@@ -151,12 +201,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="steps of a round, after those that warm up")
     parser.add_argument("--compile", action="store_true", help="torch.compile beside eager execution")
+    parser.add_argument("--products", action="store_true", help="the step's products alone, as the library makes them")
     parser.add_argument("--preload", default="", help="LD_PRELOAD of all contestants: an allocator")
     parser.add_argument("--json", default="", help="where the single timings go")
     parser.add_argument("--as-peer", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.as_peer:
-        print(json.dumps(run_peer(options)))
+        print(json.dumps(run_products(options) if options.products else run_peer(options)))
         return
     if not (ROOT / "build" / "altup").is_file():
         sys.exit("build/altup is missing: run scripts/build.sh first")

@@ -1,7 +1,11 @@
 #include "trainers/bench.h"
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <functional>
+#include <memory>
+#include <vector>
 
 #include "altup/models/evaluation_mode.h"
 #include "altup/models/generation.h"
@@ -33,27 +37,48 @@ Batch random_batch(int64_t size, int64_t input_length, int64_t target_length, in
   return collate(examples);
 }
 
+// A model, its optimiser and one batch.
+class StepRun {
+ public:
+  explicit StepRun(const RunConfig& config)
+      : config_(config),
+        precision_(resolve_precision(config.train.precision, default_device())),
+        model_(seeded_model(config)),
+        optimizer_(make_optimizer(config.optimizer, named_parameters(*model_))),
+        batch_(random_batch(config.train.batch_size, config.data.lengths().input,
+                            config.data.lengths().target, config.model.vocab_size)) {}
+
+  void operator()() {
+    train_step(model_, config_.model.vocab_size, *optimizer_, batch_, ++step_, config_, precision_);
+  }
+  const Batch& batch() const { return batch_; }
+  Precision precision() const { return precision_; }
+
+ private:
+  static T5 seeded_model(const RunConfig& config) {
+    torch::manual_seed(config.train.seed);
+    T5 model(config.model);
+    model->to(default_device());
+    model->set_activation_checkpointing(config.train.activation_checkpointing);
+    return model;
+  }
+
+  const RunConfig& config_;
+  Precision precision_;
+  T5 model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Batch batch_;
+  int64_t step_ = 0;
+};
+
 }  // namespace
 
 StepBench bench_step(const RunConfig& config, int64_t steps, bool reference,
                      const std::filesystem::path& profile) {
-  const auto device = default_device();
-  torch::manual_seed(config.train.seed);
-  T5 model(config.model);
-  model->to(device);
-  model->set_activation_checkpointing(config.train.activation_checkpointing);
-  const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
-  const auto lengths = config.data.lengths();
-  const Batch batch =
-      random_batch(config.train.batch_size, lengths.input, lengths.target, config.model.vocab_size);
-
+  StepRun run(config);
   StepBench result;
   result.steps = steps;
-  result.precision = resolve_precision(config.train.precision, device);
-  int64_t step = 0;
-  const auto run = [&] {
-    train_step(model, config.model.vocab_size, *optimizer, batch, ++step, config, result.precision);
-  };
+  result.precision = run.precision();
   const auto run_reference = [&] {
     const ReferenceKernels kernels;
     run();
@@ -61,19 +86,46 @@ StepBench bench_step(const RunConfig& config, int64_t steps, bool reference,
   const bool both = reference && !use_reference_kernels();
   run();
   result.peak_memory_mib = peak_memory_mib();  // before the reference path adds its own
-  std::tie(result.fused, result.reference) =
-      interleave(steps, run, both ? std::function<void()>(run_reference) : nullptr);
+  std::tie(result.fused, result.reference) = interleave(
+      steps, [&] { run(); }, both ? std::function<void()>(run_reference) : nullptr);
   if (!both) result.peak_memory_mib = peak_memory_mib();  // of all the steps
   if (!profile.empty()) {
     Profile trace;
     run();
     trace.write(profile);
   }
-  result.tokens = batch.input_tokens() + batch.target_tokens();
-  result.flops = static_cast<double>(batch.size) *
+  const auto lengths = config.data.lengths();
+  result.tokens = run.batch().input_tokens() + run.batch().target_tokens();
+  result.flops = static_cast<double>(run.batch().size) *
                  count_flops(config.model, lengths.input, lengths.target).forward_backward;
   result.parameters = count_parameters(config.model).total;
   return result;
+}
+
+StepComparison compare_steps(const RunConfig& config, const RunConfig& other, int64_t steps) {
+  StepRun run(config);
+  StepRun run_other(other);
+  std::vector<double> seconds;
+  std::vector<double> other_seconds;
+  std::vector<double> ratios;
+  for (int64_t i = -1; i < steps; ++i) {
+    const bool first = i % 2 == 0;
+    double mine = 0.0;
+    if (first) mine = seconds_of([&] { run(); });
+    const double others = seconds_of([&] { run_other(); });
+    if (!first) mine = seconds_of([&] { run(); });
+    if (i < 0) continue;
+    seconds.push_back(mine);
+    other_seconds.push_back(others);
+    ratios.push_back(mine / others);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  const auto quartile = [&](double part) {
+    const auto index = part * static_cast<double>(ratios.size() - 1);
+    return ratios[static_cast<size_t>(std::lround(index))];
+  };
+  return {summarise(seconds), summarise(other_seconds), median(ratios), quartile(0.25),
+          quartile(0.75)};
 }
 
 GenerateBench bench_generate(T5& model, const GenerateBenchConfig& config) {

@@ -35,6 +35,21 @@ struct StepBench {
 StepBench bench_step(const RunConfig& config, int64_t steps, bool reference = true,
                      const std::filesystem::path& profile = {});
 
+/// The steps of two models that take turns in one process. The machine's speed drifts by a tenth
+/// over minutes: what a variant costs shows in pairs of neighbouring steps alone.
+struct StepComparison {
+  Timing step;
+  Timing other;
+  /// Seconds of a step over its neighbour's of the other model: the median of the pairs, and the
+  /// quartiles.
+  double ratio = 0.0;
+  double ratio_low = 0.0;
+  double ratio_high = 0.0;
+};
+
+/// `steps` pairs after one to warm up; who goes first changes from pair to pair.
+StepComparison compare_steps(const RunConfig& config, const RunConfig& other, int64_t steps);
+
 /// One way of padding, over the same batches as the others.
 struct PaddingBench {
   Padding padding = Padding::kNone;

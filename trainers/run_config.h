@@ -137,6 +137,8 @@ struct RuntimeConfig {
   Products products = Products::kAuto;
   int64_t threads = 0;
 
+  bool operator==(const RuntimeConfig&) const = default;
+
   template <class Self, class Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"kernels", "operators: fused, or the slow and obvious reference"}, self.kernels);

@@ -365,6 +365,10 @@ def test_bench_times_what_it_is_asked_for(world, pretrained):
     assert step["ratio"] > 0
     alone = world.figures("bench", "step", "--config", "run.toml", "--steps", 1, "--no-reference")
     assert "ratio" not in alone and 20 < alone["peak_memory_mib"] < 4000
+    beside = world.figures("bench", "step", "--config", "run.toml", "--steps", 5, "--beside", "run.toml")
+    low, high = beside["ratio_quartiles"]
+    assert 0 < low <= beside["ratio"] <= high
+    assert 0 < beside["beside"]["seconds_min"] <= beside["beside"]["seconds_per_step"]
 
     sizes = ("--batch-size", 3, "--beams", 1, "--input-length", 16, "--max-new-tokens", 8, "--steps", 4)
     started = time.monotonic()
