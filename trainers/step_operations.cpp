@@ -35,6 +35,8 @@ class Model {
       const double computed = input_positions(shape_.computed_length(config_, i));
       append(all, held(stream(computed), encoder_layer(computed, i)));
       if (blocks_ > 1) all.push_back(update(n, i == 0, last && memory_width() > d_));
+      // What is pooled is kept by the addition.
+      if (i == 0 && config_.pools_memory()) all.push_back({"altup", block(n), 0, block(n)});
     }
     all.push_back(final_norm(memory_positions(), memory_width()));
     // What the keys and values of cross-attention are made of, once for all layers.
@@ -206,7 +208,8 @@ class Model {
   }
 
   /// The router keeps its input in fp32, with jitter the factors too, logits and probabilities.
-  /// Tokens are copied to their experts, and what these say is kept to be weighted.
+  /// Tokens are copied to their experts; what these say is kept to be weighted, and again, weighted,
+  /// to be added up.
   Operations mixture(double n) const {
     const auto experts = static_cast<double>(config_.moe.experts);
     const double places =
@@ -217,7 +220,7 @@ class Model {
                     .gradient = kFp32 * d_ * experts,
                     .temporary = said + 2 * block(n)}};
     append(all, feed_forward(places, experts));
-    all.push_back({"feed_forward", said, 0, 2 * said + lowered_gradient(n)});
+    all.push_back({"feed_forward", 2 * said, 0, 2 * said + lowered_gradient(n)});
     return all;
   }
 

@@ -160,7 +160,7 @@ def test_step_times_and_the_report(grid, whole):
     differences = [last["recycled", seed] - last["dense", seed] for seed in (1, 2)]
     assert recycled["difference"]["mean"] == pytest.approx(sum(differences) / 2)
     assert recycled["difference"]["standard_deviation"] == pytest.approx(abs(differences[0] - differences[1]) / 2**0.5)
-    info = json.loads(grid.succeed("info", "--config", output / "recycled" / "seed-1" / "config.toml"))
+    info = json.loads(grid.succeed("info", "--config", output / "recycled" / "seed-1" / "config.toml", "--json", "-"))
     assert recycled["parameters"]["embedding"] == info["parameters"]["embedding"]
     assert sum(recycled["parameters"].values()) == info["parameters"]["total"]
     assert recycled["flops_per_token"] == pytest.approx(info["flops_per_token"])
