@@ -55,8 +55,7 @@ int compare(const Options& options, const Command& command) {
               {"seconds_per_step", result.step.median},
               {"seconds_min", result.step.minimum},
               {"beside",
-               {{"seconds_per_step", result.other.median},
-                {"seconds_min", result.other.minimum}}},
+               {{"seconds_per_step", result.other.median}, {"seconds_min", result.other.minimum}}},
               {"ratio", result.ratio},
               {"ratio_quartiles", {result.ratio_low, result.ratio_high}}},
              /*default_stdout=*/true);
