@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,8 @@ struct OpBench {
   Timing reference;
 };
 
-std::vector<OpBench> bench_ops(int64_t repeats);
+/// Hands each to `report` once it is timed. In bf16 only where the processor multiplies it: elsewhere
+/// the reference, ATen's, takes minutes.
+void bench_ops(int64_t repeats, const std::function<void(const OpBench&)>& report);
 
 }  // namespace altup

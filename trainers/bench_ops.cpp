@@ -1,5 +1,6 @@
 // The operators, each beside its twin, on the shapes of a T5-small training step.
 #include "altup/ops/ops.h"
+#include "altup/util/processor.h"
 #include "altup/util/text.h"
 #include "trainers/bench.h"
 #include "trainers/timing.h"
@@ -91,9 +92,10 @@ std::vector<Case> cases(torch::ScalarType type) {
 
 }  // namespace
 
-std::vector<OpBench> bench_ops(int64_t repeats) {
-  std::vector<OpBench> results;
-  for (const auto type : {torch::kFloat, torch::kBFloat16}) {
+void bench_ops(int64_t repeats, const std::function<void(const OpBench&)>& report) {
+  std::vector<torch::ScalarType> types = {torch::kFloat};
+  if (multiplies_bf16()) types.push_back(torch::kBFloat16);
+  for (const auto type : types) {
     for (const auto& [name, op, inputs] : cases(type)) {
       Tensors gradients;
       for (const auto& output : op(inputs)) gradients.push_back(torch::ones_like(output));
@@ -113,13 +115,12 @@ std::vector<OpBench> bench_ops(int64_t repeats) {
           const ReferenceKernels reference;
           body();
         });
-        results.push_back(result);
+        report(result);
       };
       measure("forward", forward);
       measure("forward+backward", both);
     }
   }
-  return results;
 }
 
 }  // namespace altup
