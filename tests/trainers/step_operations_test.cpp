@@ -98,15 +98,17 @@ TEST(StepOperations, KeepLessOfShorterSequences) {
   EXPECT_DOUBLE_EQ(dense - kept(config, shape), 0.75 * of_layer);
   config.altup.variant = Variant::kSequence;
   EXPECT_DOUBLE_EQ(dense - kept(config, shape), 0.75 * of_layer - 1.25 * 4096 * 2048);
-  // All behind the first layer is shorter, also what the decoder's 8 layers have of it.
+  // All behind the first layer is shorter, also what the decoder's 8 layers have of it; what is
+  // pooled stays.
   config.altup.variant = Variant::kAveragePool;
-  EXPECT_DOUBLE_EQ(dense - kept(config, shape),
-                   0.75 * (2 * of_layer + 4096.0 * (2052 + 2048) + 8 * 4096.0 * 2 * 1536));
+  EXPECT_DOUBLE_EQ(
+      dense - kept(config, shape),
+      0.75 * (2 * of_layer + 4096.0 * (2052 + 2048) + 8 * 4096.0 * 2 * 1536) - 4096.0 * 2048);
 }
 
 /// Four experts of the layers 1, 3, 5 and 7 of a stack, each with room for a quarter of the tokens:
 /// beside what a feed-forward keeps there are what the router reads, its logits and probabilities,
-/// and what the experts say.
+/// and what the experts say, as it is and weighted.
 TEST(StepOperations, KeepWhatAMixtureNeeds) {
   auto config = sized(ModelSize::kSmall);
   const StepShape shape{.batch = 8, .input_length = 512, .target_length = 114};
@@ -115,7 +117,7 @@ TEST(StepOperations, KeepWhatAMixtureNeeds) {
   config.moe.capacity_factor = 1.0;
   config.moe.jitter = 0.0;
   const double tokens = 4 * 8 * (512 + 114);  // of all layers with a mixture
-  EXPECT_DOUBLE_EQ(kept(config, shape) - dense, tokens * (2048 + 2 * 4 * 4 + 2048));
+  EXPECT_DOUBLE_EQ(kept(config, shape) - dense, tokens * (2048 + 2 * 4 * 4 + 2 * 2048));
 }
 
 /// Every weight's gradient is made once, whatever the model; norms, biases and coefficients, which
