@@ -85,7 +85,8 @@ class Linear : public torch::autograd::Function<Linear> {
       const auto rows = x.reshape_symint({-1, weight.sym_size(1)});
       return {at::mm(dy, weight).reshape_symint(x.sym_sizes()), at::mm(dy.t(), rows)};
     }
-    // Without autograd's note of what the gradient is a view of, its sum with another is made in place.
+    // Without autograd's note of what the gradient is a view of, its sum with another is made in
+    // place.
     const at::AutoDispatchBelowADInplaceOrView guard;
     const auto dy = as_matrix(grads[0]);
     variable_list result(2);

@@ -1,5 +1,6 @@
 // altup::sequence_update (Baykal et al. 2023, Algorithm 2): what is the same on every device. The CPU
-// kernels are in sequence_update_cpu.cpp. With n' the anchor of row n, itself among the M computed rows, and m = a2 − b (a1 + a2),
+// kernels are in sequence_update_cpu.cpp. With n' the anchor of row n, itself among the M computed
+// rows, and m = a2 − b (a1 + a2),
 //
 //   forward    x̂_n = a1 x_n + a2 x_n'         y_n = x̂_n + b (x̃_n' − x̂_n')
 //                  = a1 x_n + m x_n' + b x̃_n'        as x̂_n' = (a1 + a2) x_n'

@@ -144,6 +144,7 @@ def test_mistake_in_set_is_named(refused, write, override, words):
         (["info", "--checkpoint", "nowhere"], "nowhere"),
         (["info", "--config", "run.toml", "--bandwidth", "5"], "--bandwidth with --gflops"),
         (["info", "--config", "run.toml", "--gflops", "5", "--measure"], "--measure or --gflops, not both"),
+        (["bench", "step", "--config", "a.toml", "--beside", "b.toml", "--no-reference"], "excludes --beside"),
         (["generate", "--checkpoint", "nowhere"], "nowhere"),
         (["export", "--checkpoint", "nowhere", "--to", "torchscript", "--output", "model.pt"], "nowhere"),
         (["score", "--task", "glue/sst", "--data", ".", "--predictions", "p.tsv"], "glue/sst2"),
@@ -157,6 +158,12 @@ def test_mistake_in_set_is_named(refused, write, override, words):
 )
 def test_mistake_on_the_command_line_is_named(refused, arguments, word):
     assert word in refused(*arguments)
+
+
+def test_two_models_in_one_process_compute_in_the_same_way(refused, write):
+    fused = write("fused.toml", '[model]\nsize = "tiny"\n')
+    reference = write("reference.toml", '[model]\nsize = "tiny"\n[runtime]\nkernels = "reference"\n')
+    assert "--beside: its [runtime] differs" in refused("bench", "step", "--config", fused, "--beside", reference)
 
 
 @pytest.mark.parametrize(
