@@ -118,6 +118,15 @@ def table(found: dict) -> str:
     return "\n".join(lines)
 
 
+def ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten, from the last one below `low` to the first above `high`."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    all_ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    first = max(tick for tick in all_ticks if tick <= low * 1.001)
+    last = min(tick for tick in all_ticks if tick >= high * 0.999)
+    return [tick for tick in all_ticks if first <= tick <= last]
+
+
 class Panel:
     """One axis, both scales logarithmic: points are measured, the line is the arithmetic."""
 
@@ -138,12 +147,10 @@ class Panel:
     def svg(self) -> str:
         parts, bottom = [], self.y + self.height - self.bottom
         left, right = self.x + self.left, self.x + self.width - self.right
-        tick = self.low
-        while tick <= self.high * 1.001:
+        for tick in ticks(self.low, self.high):
             y = self.at(self.points[0]["value"], tick)[1]
             parts.append(f'<path d="M{left:.1f} {y:.1f} H{right:.1f}" stroke="#e3e3e0"/>')
             parts.append(f'<text x="{left - 5:.1f}" y="{y + 3.5:.1f}" text-anchor="end">{tick:g}</text>')
-            tick *= 10
         for point in self.points:
             x = self.at(point["value"], self.low)[0]
             parts.append(f'<text x="{x:.1f}" y="{bottom + 13:.1f}" text-anchor="middle">{point["value"]}</text>')
@@ -154,14 +161,15 @@ class Panel:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{self.colour}"/>')
         middle = (left + right) / 2
         parts.append(f'<text x="{middle:.1f}" y="{bottom + 27:.1f}" text-anchor="middle">{self.label}</text>')
-        parts.append(f'<text x="{left:.1f}" y="{self.y + 13:.1f}" text-anchor="start">seconds a step</text>')
+        key = "seconds a step; line: arithmetic"
+        parts.append(f'<text x="{left:.1f}" y="{self.y + 13:.1f}" text-anchor="start">{key}</text>')
         return "\n".join(parts)
 
 
 def figure(found: dict) -> str:
     everything = [p[key] for points in found["axes"].values() for p in points for key in ("seconds", "arithmetic")]
-    low = 10 ** math.floor(math.log10(min(everything)))
-    high = 10 ** math.ceil(math.log10(max(everything)))
+    scale = ticks(min(everything), max(everything))
+    low, high = scale[0], scale[-1]
     panels = []
     for i, (axis, points) in enumerate(found["axes"].items()):
         x, y = (i % 2) * Panel.width, (i // 2) * Panel.height
