@@ -2,7 +2,7 @@
 // are padded if they are.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "altup/data/batch.h"
 #include "altup/models/t5.h"

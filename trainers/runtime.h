@@ -2,7 +2,8 @@
 // denormals, the allocator, precision, memory, signals.
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
 
 #include <cstdint>
 

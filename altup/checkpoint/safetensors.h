@@ -3,8 +3,6 @@
 // safetensors does for tensors in the same order.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <filesystem>
 #include <map>
 #include <string>

@@ -3,7 +3,7 @@
 // state becomes one vector a token again.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "altup/models/t5_config.h"
 

@@ -1,7 +1,7 @@
 // A model in evaluation mode, and back in the mode that it was in when the scope ends.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 namespace altup {
 

@@ -3,7 +3,7 @@
 // greedy and beam search give its ids. docs/generation.md has them all.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 #include <vector>

@@ -4,7 +4,7 @@
 // names. All but sample_ids() write into `scores`.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 

@@ -2,7 +2,7 @@
 // the next token, again and again, while rows are reordered and finished ones leave.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "altup/models/generation.h"
 

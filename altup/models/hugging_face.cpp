@@ -7,7 +7,7 @@
 // head, so the two mixed cases become an untied head that holds the factor.
 #include "altup/models/hugging_face.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <array>
 #include <cmath>

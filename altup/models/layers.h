@@ -2,7 +2,9 @@
 // of experts. They know nothing of AltUp, which stands beside them.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include "altup/models/t5_config.h"
 #include "altup/modules/attention.h"

@@ -2,7 +2,10 @@
 // layers share, and the final norm. With K = 1 the updates are empty and this is the dense T5.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include <functional>
 #include <string>

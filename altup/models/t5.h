@@ -3,7 +3,10 @@
 // checkpoint.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include "altup/models/stacks.h"
 #include "altup/models/t5_config.h"

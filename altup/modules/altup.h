@@ -10,7 +10,9 @@
 //   r(v) = tanh(W_r RMSNorm(v) / d)        p = I + W_p r(x^active)        g = 1 + W_c r(x̃)
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include <utility>
 

@@ -2,7 +2,9 @@
 // (Shazeer 2020, GEGLU); or of T5 1.0: wo(relu(wi x)). No biases.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include "altup/modules/linear.h"
 

@@ -3,7 +3,9 @@
 // counted needs none.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include <initializer_list>
 #include <vector>

@@ -5,7 +5,9 @@
 // carry its gradient. Padding is neither routed nor counted.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include <vector>
 

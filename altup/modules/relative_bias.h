@@ -4,7 +4,9 @@
 // layers of a stack.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 namespace altup {
 

@@ -2,7 +2,9 @@
 //   y = x / sqrt(mean(x^2) + eps) * weight
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 #include <tuple>
 

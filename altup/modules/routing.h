@@ -11,7 +11,7 @@
 // Of equals, the lower expert and the earlier token come first.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <array>
 #include <string_view>

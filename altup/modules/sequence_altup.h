@@ -8,7 +8,9 @@
 // on padding nor on the other sequences of its batch.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
 
 namespace altup {
 

@@ -14,7 +14,7 @@
 // mean of r is the mean of c, which side is called the row makes no difference.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace altup {
 

@@ -2,7 +2,7 @@
 // read, and how a list of moments is loaded strictly.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 

@@ -14,6 +14,7 @@
 #include "altup/util/logging.h"
 #include "altup/util/text.h"
 #include "tests/support/paths.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {
@@ -23,6 +24,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using testing::refusal;
 using testing::TempDir;
 
 void put(const fs::path& path, const std::string& bytes) {
@@ -45,16 +47,6 @@ std::vector<std::string> names(const fs::path& directory) {
   }
   std::sort(found.begin(), found.end());
   return found;
-}
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "accepted";
 }
 
 class Checkpoints : public ::testing::Test {

@@ -1,7 +1,7 @@
 // Fine-tuning: from a checkpoint, on one task and on several at once.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "altup/util/error.h"
 #include "altup/util/text.h"

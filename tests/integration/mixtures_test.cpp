@@ -2,7 +2,7 @@
 // losses by micro-batches as it does all others, and says how tokens were routed.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "altup/modules/routing.h"
 #include "altup/optim/optimizer.h"

@@ -2,7 +2,7 @@
 // token's: each learns a batch by heart, resumes bit for bit, and is fine-tuned as what it was.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "altup/optim/optimizer.h"
 #include "altup/util/error.h"

@@ -2,7 +2,7 @@
 // resumed run is the run that was never stopped, a signal loses nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <csignal>
 #include <fstream>

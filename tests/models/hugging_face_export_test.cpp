@@ -14,6 +14,7 @@
 #include "tests/models/model_testing.h"
 #include "tests/models/sentencepiece_testing.h"
 #include "tests/support/paths.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {
@@ -21,22 +22,13 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using testing::make_model;
+using testing::refusal;
 using testing::small_config;
 using testing::TempDir;
 using Json = nlohmann::json;
 
 HuggingFaceVocabulary vocabulary() {
   return {testing::some_pieces() + testing::some_settings(), 10};
-}
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "accepted";
 }
 
 std::vector<std::string> names(const fs::path& directory) {

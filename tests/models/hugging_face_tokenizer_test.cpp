@@ -12,23 +12,15 @@
 #include "altup/util/files.h"
 #include "tests/models/sentencepiece_testing.h"
 #include "tests/support/paths.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::refusal;
 using namespace testing;  // NOLINT: the small writers of SentencePiece files
 using Json = nlohmann::json;
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "accepted";
-}
 
 TEST(SentencePieceFile, PiecesAndSettingsAreRead) {
   const auto file = parse_sentencepiece(some_pieces() + some_settings(), "file");

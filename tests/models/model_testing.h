@@ -1,7 +1,7 @@
 // Small models with odd sizes, one of each kind, for the tests of this room.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <ostream>
 #include <string>

@@ -7,22 +7,13 @@
 
 #include "altup/util/error.h"
 #include "altup/util/text.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-template <class Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 TEST(T5Config, SizesAreThoseOfT5) {
   struct Expected {
@@ -75,7 +66,7 @@ TEST(T5Config, ContradictionsStartWithTheKey) {
   const auto refusal = [](auto&& change) {
     T5Config config;
     change(config);
-    return message_of([&] { config.validate(); });
+    return testing::refusal([&] { config.validate(); });
   };
   EXPECT_THAT(refusal([](T5Config& c) { c.relative_buckets = 33; }),
               StartsWith("model.relative_buckets is 33; expected an even"));

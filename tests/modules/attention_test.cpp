@@ -6,11 +6,11 @@ namespace altup {
 namespace {
 
 constexpr int64_t kHeads = 3;
-constexpr int64_t kWidth = 4;  // d_kv
+constexpr int64_t kHeadWidth = 4;  // d_kv
 
 Attention make_attention(int64_t memory_width) {
   Attention attention(AttentionConfig{
-      .d_model = 10, .memory_width = memory_width, .d_kv = kWidth, .num_heads = kHeads});
+      .d_model = 10, .memory_width = memory_width, .d_kv = kHeadWidth, .num_heads = kHeads});
   attention->reset_parameters();
   return attention;
 }
@@ -23,7 +23,9 @@ torch::Tensor by_hand(Attention& attention, const torch::Tensor& x, const torch:
   const auto v = torch::matmul(memory, attention->v->weight.t());
   std::vector<torch::Tensor> heads;
   for (int64_t h = 0; h < kHeads; ++h) {
-    const auto part = [&](const torch::Tensor& all) { return all.narrow(2, h * kWidth, kWidth); };
+    const auto part = [&](const torch::Tensor& all) {
+      return all.narrow(2, h * kHeadWidth, kHeadWidth);
+    };
     const auto scores = torch::matmul(part(q), part(k).transpose(1, 2)) + bias.select(1, h);
     heads.push_back(torch::matmul(torch::softmax(scores, -1), part(v)));
   }
@@ -81,8 +83,8 @@ TEST(Attention, CacheKeepsEveryTokenWhileItGrows) {
   std::vector<torch::Tensor> keys;
   std::vector<torch::Tensor> values;
   for (const int64_t tokens : {3, 1, 14, 1, 40}) {
-    keys.push_back(torch::randn({2, kHeads, tokens, kWidth}));
-    values.push_back(torch::randn({2, kHeads, tokens, kWidth}));
+    keys.push_back(torch::randn({2, kHeads, tokens, kHeadWidth}));
+    values.push_back(torch::randn({2, kHeads, tokens, kHeadWidth}));
     cache.append(keys.back().transpose(1, 2), values.back().transpose(1, 2));
     EXPECT_TRUE(torch::equal(cache.current_keys(), torch::cat(keys, 2)));
     EXPECT_TRUE(torch::equal(cache.current_values(), torch::cat(values, 2)));

@@ -1,7 +1,7 @@
 // altup::gated_gelu against its twin, by hand and by finite differences.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 

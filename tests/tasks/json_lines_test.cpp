@@ -1,9 +1,10 @@
 #include "altup/tasks/json_lines.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/paths.h"
-#include "tests/tasks/expect_error.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {

@@ -8,7 +8,7 @@
 #include "altup/tasks/task.h"
 #include "altup/util/files.h"
 #include "tests/support/paths.h"
-#include "tests/tasks/expect_error.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "altup/tasks/task.h"
 #include "tests/support/paths.h"
-#include "tests/tasks/expect_error.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {

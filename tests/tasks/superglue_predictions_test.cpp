@@ -7,7 +7,7 @@
 #include "altup/util/files.h"
 #include "altup/util/logging.h"
 #include "tests/support/paths.h"
-#include "tests/tasks/expect_error.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {

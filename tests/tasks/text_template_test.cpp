@@ -1,8 +1,7 @@
 #include "altup/tasks/text_template.h"
+#include "tests/support/user_error.h"
 
 #include <gmock/gmock.h>
-
-#include "tests/tasks/expect_error.h"
 
 namespace altup {
 namespace {

@@ -1,9 +1,10 @@
 #include "altup/tasks/tsv.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/paths.h"
-#include "tests/tasks/expect_error.h"
+#include "tests/support/user_error.h"
 
 namespace altup {
 namespace {

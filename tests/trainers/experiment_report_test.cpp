@@ -1,5 +1,6 @@
 // What came out of an experiment: the statistics by numbers worked out by hand, and the report.
 #include "trainers/experiment_report.h"
+#include "tests/support/user_error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -21,16 +22,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::refusal;
 using testing::TempDir;
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 // --- statistics
 // ------------------------------------------------------------------------------------------------
@@ -163,17 +156,16 @@ TEST(ExperimentResults, ARunThatDivergedIsNotLeftOut) {
 
 TEST(ExperimentResults, BrokenFilesAreToldWithTheirPath) {
   const TempDir dir;
-  EXPECT_THAT(message_of([&] { read_experiment_results(dir.path()); }),
-              HasSubstr("experiment.json"));
+  EXPECT_THAT(refusal([&] { read_experiment_results(dir.path()); }), HasSubstr("experiment.json"));
   dir.write("experiment.json", "{");
-  EXPECT_THAT(message_of([&] { read_experiment_results(dir.path()); }),
+  EXPECT_THAT(refusal([&] { read_experiment_results(dir.path()); }),
               HasSubstr("experiment.json: broken JSON"));
   dir.write("experiment.json", "{\"name\": 1}");
-  EXPECT_THAT(message_of([&] { read_experiment_results(dir.path()); }),
+  EXPECT_THAT(refusal([&] { read_experiment_results(dir.path()); }),
               HasSubstr("experiment.json: not as `altup experiment` writes it"));
   write_grid(dir);
   dir.write("step_times.json", "{}");
-  EXPECT_THAT(message_of([&] { read_experiment_results(dir.path()); }),
+  EXPECT_THAT(refusal([&] { read_experiment_results(dir.path()); }),
               HasSubstr("step_times.json: not as"));
 }
 

@@ -1,6 +1,7 @@
 // Experiments: the file, and the process that a run is. Training a grid is tested on the program itself
 // (tests/python/test_experiment.py).
 #include "trainers/experiment.h"
+#include "tests/support/user_error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,16 +20,8 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::refusal;
 using testing::TempDir;
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 // --- the file
 // ------------------------------------------------------------------------------------------------
@@ -65,7 +58,7 @@ class ExperimentFile : public ::testing::Test {
   std::string error(const std::string& from, const std::string& to) const {
     std::string text = kFile;
     text.replace(text.find(from), from.size(), to);
-    const auto message = message_of([&] { read(text); });
+    const auto message = refusal([&] { read(text); });
     const auto folder = (dir_ / "configs/").string();
     return message.starts_with(folder) ? message.substr(folder.size()) : message;
   }
@@ -124,12 +117,11 @@ TEST_F(ExperimentFile, RefusesWhatItDoesNotUnderstand) {
 
 TEST_F(ExperimentFile, AVariantsSettingsAreCheckedWithItsName) {
   const auto experiment = read(kFile);
-  EXPECT_THAT(message_of([&] { experiment_config(experiment.variants[0], 1); }),
+  EXPECT_THAT(refusal([&] { experiment_config(experiment.variants[0], 1); }),
               HasSubstr("variant wide: data.train is not set"));
-  EXPECT_EQ(
-      message_of([&] { experiment_progress(experiment, {.variants = {"wild"}, .seeds = {}}); }),
-      "the experiment has no variant \"wild\"; did you mean \"wide\"?");
-  EXPECT_EQ(message_of([&] { experiment_progress(experiment, {.variants = {}, .seeds = {2}}); }),
+  EXPECT_EQ(refusal([&] { experiment_progress(experiment, {.variants = {"wild"}, .seeds = {}}); }),
+            "the experiment has no variant \"wild\"; did you mean \"wide\"?");
+  EXPECT_EQ(refusal([&] { experiment_progress(experiment, {.variants = {}, .seeds = {2}}); }),
             "the experiment has no seed 2; expected one of 1, 3");
 }
 

@@ -1,4 +1,5 @@
 #include "trainers/metrics.h"
+#include "tests/support/user_error.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -24,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::refusal;
 using testing::TempDir;
 
 MetricRecord train_record(int64_t step, double seconds) {
@@ -37,15 +39,6 @@ MetricRecord train_record(int64_t step, double seconds) {
            {"gradient_norm", 0.5},
            {"seconds", seconds},
            {"peak_memory_mib", 2048}}};
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
 }
 
 // --- metrics.jsonl
@@ -88,12 +81,12 @@ TEST(JsonSink, BrokenFilesNameTheLine) {
   const TempDir dir;
   const std::string good = "{\"step\": 1, \"split\": \"train\"}\n";
   const auto broken = dir.write("a.jsonl", good + "{\"step\"\n" + good);
-  EXPECT_THAT(message_of([&] { read_metrics(broken); }), HasSubstr("a.jsonl:2: broken JSON"));
+  EXPECT_THAT(refusal([&] { read_metrics(broken); }), HasSubstr("a.jsonl:2: broken JSON"));
   const auto list = dir.write("b.jsonl", good + good + "[1]\n");
-  EXPECT_THAT(message_of([&] { read_metrics(list); }), HasSubstr("b.jsonl:3: not an object"));
+  EXPECT_THAT(refusal([&] { read_metrics(list); }), HasSubstr("b.jsonl:3: not an object"));
   const auto text = dir.write("c.jsonl", "{\"step\": 1, \"split\": \"train\", \"loss\": \"x\"}\n");
-  EXPECT_THAT(message_of([&] { read_metrics(text); }), HasSubstr("c.jsonl:1: \"loss\""));
-  EXPECT_THAT(message_of([&] { read_metrics(dir / "gone"); }), HasSubstr("gone: cannot be read"));
+  EXPECT_THAT(refusal([&] { read_metrics(text); }), HasSubstr("c.jsonl:1: \"loss\""));
+  EXPECT_THAT(refusal([&] { read_metrics(dir / "gone"); }), HasSubstr("gone: cannot be read"));
 }
 
 // --- TensorBoard

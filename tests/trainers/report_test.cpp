@@ -1,4 +1,5 @@
 #include "trainers/report.h"
+#include "tests/support/user_error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,6 +19,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::refusal;
 using testing::TempDir;
 
 /// The tags of `html` open and close in pairs, and no text or attribute holds a stray < or &.
@@ -55,15 +57,6 @@ size_t count_of(const std::string& text, const std::string& what) {
   size_t count = 0;
   for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
   return count;
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
 }
 
 /// A run of four evaluations, whose validation loss ends at `final_loss`.
@@ -164,7 +157,7 @@ TEST(Report, DrawsWhatLittleThereIs) {
   diverged.records[5].values["loss"] = std::nan("");
   expect_well_formed(html_report({diverged}));
   EXPECT_THAT(html_report({diverged}), Not(HasSubstr("nan")));
-  EXPECT_THAT(message_of([] { html_report({}); }), HasSubstr("no runs"));
+  EXPECT_THAT(refusal([] { html_report({}); }), HasSubstr("no runs"));
 }
 
 TEST(Report, TaskMetricsOfTrainingGetAFigureWithItsOwnRuns) {
@@ -214,16 +207,15 @@ TEST(Report, ReadsRunDirectories) {
 
 TEST(Report, RefusesWhatIsNoRun) {
   const TempDir dir;
-  EXPECT_THAT(message_of([&] { read_run_summary(dir.path()); }),
-              HasSubstr("holds no metrics.jsonl"));
+  EXPECT_THAT(refusal([&] { read_run_summary(dir.path()); }), HasSubstr("holds no metrics.jsonl"));
   dir.write("metrics.jsonl", "");
-  EXPECT_THAT(message_of([&] { read_run_summary(dir.path()); }), HasSubstr("holds no record"));
+  EXPECT_THAT(refusal([&] { read_run_summary(dir.path()); }), HasSubstr("holds no record"));
   dir.write("metrics.jsonl", "{\"step\": 1, \"split\": \"train\"}\n");
   dir.write("results.json", "{\"task\": 1}");
-  EXPECT_THAT(message_of([&] { read_run_summary(dir.path()); }),
+  EXPECT_THAT(refusal([&] { read_run_summary(dir.path()); }),
               HasSubstr("results.json: not a result"));
   dir.write("results.json", "{");
-  EXPECT_THAT(message_of([&] { read_run_summary(dir.path()); }),
+  EXPECT_THAT(refusal([&] { read_run_summary(dir.path()); }),
               HasSubstr("results.json: broken JSON"));
 }
 

@@ -1,4 +1,5 @@
 #include "trainers/run_config.h"
+#include "tests/support/user_error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using testing::refusal;
 using ::testing::StartsWith;
 using testing::TempDir;
 
@@ -33,16 +35,6 @@ std::string complaint(const std::string& toml, const std::vector<std::string>& o
     const std::string message = error.what();
     const size_t at = message.find(dir.path().string() + "/");
     return at == std::string::npos ? message : message.substr(dir.path().string().size() + 1);
-  }
-  return "";
-}
-
-template <class Call>
-std::string message_of(Call&& call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
   }
   return "";
 }
@@ -113,14 +105,14 @@ TEST(RunConfig, ExtendsErrorsNameTheLine) {
   const TempDir dir;
   const auto a = dir.write("a.toml", "extends = \"b.toml\"\n");
   dir.write("b.toml", "# b\nextends = [\n  \"a.toml\"]\n");
-  const auto circle = message_of([&] { load_run_config({a}, {}); });
+  const auto circle = refusal([&] { load_run_config({a}, {}); });
   EXPECT_THAT(circle, HasSubstr("b.toml:3: extends \"a.toml\""));
   EXPECT_THAT(circle, HasSubstr("circle"));
   EXPECT_THAT(complaint("\nextends = \"gone.toml\"\n"),
               StartsWith("run.toml:2: extends \"gone.toml\""));
   EXPECT_THAT(complaint("extends = 3\n"),
               StartsWith("run.toml:1: extends is an integer; expected"));
-  EXPECT_THAT(message_of([&] { load_run_config({dir / "none.toml"}, {}); }),
+  EXPECT_THAT(refusal([&] { load_run_config({dir / "none.toml"}, {}); }),
               HasSubstr("none.toml: cannot be read"));
 }
 
@@ -184,7 +176,7 @@ TEST(RunConfig, RangesAndWordsAreChecked) {
       "run.toml:2: train.precision is \"fp16\"; expected one of \"auto\", \"fp32\", \"bf16\"");
   RunConfig made;
   made.train.steps = 0;  // in memory too
-  EXPECT_THAT(message_of([&] { made.validate(); }), StartsWith("train.steps is 0"));
+  EXPECT_THAT(refusal([&] { made.validate(); }), StartsWith("train.steps is 0"));
 }
 
 TEST(RunConfig, BrokenTomlNamesTheLine) {
@@ -307,11 +299,11 @@ TEST(RunConfig, CommandsCheckWhatTheyNeed) {
   const auto text = dir.write("text.txt", "").string();
   const auto pre = [&](const std::string& toml) {
     const auto config = load(toml);
-    return message_of([&] { config.validate_pretraining(); });
+    return refusal([&] { config.validate_pretraining(); });
   };
   const auto tune = [&](const std::string& toml) {
     const auto config = load(toml);
-    return message_of([&] { config.validate_finetuning(); });
+    return refusal([&] { config.validate_finetuning(); });
   };
   const std::string tokenizer = "[tokenizer]\nmodel = \"" + text + "\"\n";
   const std::string data = "[data]\ntrain = [\"" + text + "\"]\n";
@@ -327,9 +319,9 @@ TEST(RunConfig, CommandsCheckWhatTheyNeed) {
   EXPECT_THAT(tune(tokenizer), StartsWith("task.names is not set"));
   EXPECT_THAT(tune(tokenizer + data + task), HasSubstr("run.toml:4: data.train is set"));
   const auto small = load("[model]\nvocab_size = 100\n");
-  EXPECT_THAT(message_of([&] { small.validate_vocabulary(101); }),
+  EXPECT_THAT(refusal([&] { small.validate_vocabulary(101); }),
               HasSubstr("run.toml:2: model.vocab_size is 100; expected at least 101"));
-  EXPECT_EQ(message_of([&] { small.validate_vocabulary(100); }), "");
+  EXPECT_EQ(refusal([&] { small.validate_vocabulary(100); }), "");
 }
 
 TEST(RunConfig, EveryConfigOfTheRepositoryLoads) {
@@ -339,7 +331,7 @@ TEST(RunConfig, EveryConfigOfTheRepositoryLoads) {
     const auto folder = entry.path().parent_path().filename();
     if (folder == "tasks" || folder == "experiments") continue;  // no runs: tests of their own
     ++count;
-    EXPECT_EQ(message_of([&] { load_run_config({entry.path()}, {}); }), "");
+    EXPECT_EQ(refusal([&] { load_run_config({entry.path()}, {}); }), "");
   }
   EXPECT_GE(count, 15);
   const auto run = load_run_config({"configs/runs/pretrain_paper.toml", "configs/models/t5_xl.toml",

@@ -3,18 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include "altup/models/model_size.h"
+#include "tests/trainers/sized_config.h"
 
 namespace altup {
 namespace {
 
-T5Config sized(ModelSize size, Variant variant = Variant::kNone, int64_t blocks = 2) {
-  T5Config config;
-  config.apply_size(size);
-  config.altup.variant = variant;
-  config.altup.blocks = blocks;
-  return config;
-}
+using testing::sized;
 
 double kept(const T5Config& config, const StepShape& shape) {
   return sum_of(step_operations(config, shape), &Operation::kept);

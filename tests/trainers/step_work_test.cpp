@@ -5,19 +5,13 @@
 
 #include <cmath>
 
-#include "altup/models/model_size.h"
+#include "tests/trainers/sized_config.h"
 #include "trainers/step_time.h"
 
 namespace altup {
 namespace {
 
-T5Config sized(ModelSize size, Variant variant = Variant::kNone, int64_t blocks = 2) {
-  T5Config config;
-  config.apply_size(size);
-  config.altup.variant = variant;
-  config.altup.blocks = blocks;
-  return config;
-}
+using testing::sized;
 
 constexpr StepShape kShape{.batch = 8, .input_length = 512, .target_length = 114};
 
