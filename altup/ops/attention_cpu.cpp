@@ -4,18 +4,14 @@
 #include "altup/ops/attention.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <algorithm>
 
 #include "altup/ops/attention_kernels.h"
 #include "altup/ops/cpu_dispatch.h"
+#include "altup/ops/in_turn.h"
 #include "altup/ops/registration.h"
-
-#ifndef _OPENMP
-#error "at::parallel_for runs on one thread in a file compiled without OpenMP."
-#endif
 
 namespace altup::internal {
 namespace {
@@ -131,13 +127,15 @@ template <typename Scalar, typename Prepare>
 void run(const Heads<Scalar>& heads, int64_t width,
          typename AttentionKernels<Scalar>::Kernel kernel, const Prepare& prepare) {
   const int64_t bytes = kernels<Scalar>().scratch_bytes(heads.longest(), width);
-  at::parallel_for(0, heads.count(), 1, [&](int64_t begin, int64_t end) {
+  in_turn(heads.count(), 1, heads.count(), [&](const auto& next) {
     const at::AutoDispatchBelowADInplaceOrView guard;
     const auto scratch = at::empty({bytes}, at::kByte);
-    for (int64_t i = begin; i < end; ++i) {
-      AttentionHead<Scalar> head = prepare(i);
-      head.scratch = reinterpret_cast<std::byte*>(scratch.mutable_data_ptr<uint8_t>());
-      kernel(head);
+    for (Piece piece{}; next(piece);) {
+      for (int64_t i = piece.begin; i < piece.end; ++i) {
+        AttentionHead<Scalar> head = prepare(i);
+        head.scratch = reinterpret_cast<std::byte*>(scratch.mutable_data_ptr<uint8_t>());
+        kernel(head);
+      }
     }
   });
 }

@@ -1,7 +1,7 @@
 // Which rows and columns of a large fp32 product are worked on when (Goto and van de Geijn 2008): of
 // B a chunk of columns, kDepth deep, is packed by all threads and stays in the third-level cache; a
-// thread then packs kRows rows of A into its second-level cache, and walks over the panels of B,
-// each of which fits the first. The order of an element's sum follows from K alone.
+// thread then takes kRows rows of A, packs them into its second-level cache, and walks over the panels
+// of B, each of which fits the first. The order of an element's sum follows from K alone.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
@@ -9,12 +9,9 @@
 #include <atomic>
 
 #include "altup/ops/cpu_dispatch.h"
+#include "altup/ops/in_turn.h"
 #include "altup/ops/product.h"
 #include "altup/ops/product_kernels.h"
-
-#ifndef _OPENMP
-#error "at::parallel_for runs on one thread in a file compiled without OpenMP."
-#endif
 
 namespace altup {
 namespace {
@@ -64,26 +61,15 @@ MatrixView view(const at::Tensor& x) {
   return {x.const_data_ptr<float>(), x.stride(0), x.stride(1)};
 }
 
-/// The rows or the columns of a chunk, cut into one part a thread: whichever is more even.
-struct Parts {
-  int64_t rows;     // of a part; all of them where columns are cut
-  int64_t columns;  // of a part; all of them where rows are cut
-  int64_t count;
-
-  Parts(int64_t all_rows, int64_t all_columns, const ProductKernels& kernels) {
-    const int64_t threads = std::max<int64_t>(at::get_num_threads(), 1);
-    const int64_t part_rows = round_up(ceil_div(all_rows, threads), kernels.tile_rows);
-    const int64_t part_columns = round_up(ceil_div(all_columns, threads), kernels.tile_columns);
-    // Where columns are cut every thread packs all of A.
-    const double by_rows = static_cast<double>(part_rows) * static_cast<double>(all_columns);
-    const double by_columns =
-        static_cast<double>(all_rows) * (static_cast<double>(part_columns) + 16.0);
-    const bool cut_rows = by_rows <= by_columns;
-    rows = cut_rows ? part_rows : all_rows;
-    columns = cut_rows ? all_columns : part_columns;
-    count = cut_rows ? ceil_div(all_rows, rows) : ceil_div(all_columns, columns);
-  }
-};
+/// Whether threads share out the rows of a chunk, or its columns: whichever is more even. Where columns
+/// are cut every thread packs all of A.
+bool cuts_rows(int64_t rows, int64_t columns, const ProductKernels& kernels) {
+  const int64_t threads = std::max<int64_t>(at::get_num_threads(), 1);
+  const int64_t part_rows = round_up(ceil_div(rows, threads), kernels.tile_rows);
+  const int64_t part_columns = round_up(ceil_div(columns, threads), kernels.tile_columns);
+  return static_cast<double>(part_rows) * static_cast<double>(columns) <=
+         static_cast<double>(rows) * (static_cast<double>(part_columns) + 16.0);
+}
 
 void own_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {
   const auto kernels = ALTUP_OF_THIS_CPU(product_kernels());
@@ -100,31 +86,36 @@ void own_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, 
   auto* panels = packed.mutable_data_ptr<float>();
   for (int64_t n0 = 0; n0 < n; n0 += chunk_columns) {
     const int64_t columns = std::min(chunk_columns, n - n0);
-    const Parts parts(m, columns, kernels);
+    const int64_t panel_count = ceil_div(columns, kernels.tile_columns);
+    const bool by_rows = cuts_rows(m, columns, kernels);
+    const int64_t grain =
+        by_rows ? kernels.tile_rows * std::max<int64_t>(1, kRows / 4 / kernels.tile_rows)
+                : round_up(ceil_div(columns, at::get_num_threads()), kernels.tile_columns);
     for (int64_t k0 = 0; k0 < depth; k0 += block_depth) {
       const int64_t steps = std::min(block_depth, depth - k0);
-      at::parallel_for(0, ceil_div(columns, kernels.tile_columns), 1,
-                       [&](int64_t begin, int64_t end) {
-                         const int64_t first = begin * kernels.tile_columns;
-                         const int64_t last = std::min(columns, end * kernels.tile_columns);
-                         kernels.pack_right(right.from(k0, n0 + first), steps, last - first,
-                                            panels + first * steps);
-                       });
-      at::parallel_for(0, parts.count, 1, [&](int64_t begin, int64_t end) {
+      at::parallel_for(0, panel_count, 1, [&](int64_t begin, int64_t end) {
+        const int64_t first = begin * kernels.tile_columns;
+        const int64_t last = std::min(columns, end * kernels.tile_columns);
+        kernels.pack_right(right.from(k0, n0 + first), steps, last - first, panels + first * steps);
+      });
+      const auto multiply = [&](Piece rows, Piece across, float* tiles) {
+        for (int64_t row = rows.begin; row < rows.end; row += kRows) {
+          const int64_t count = std::min(kRows, rows.end - row);
+          kernels.pack_left(left.from(row, k0), count, steps, tiles);
+          kernels.multiply(tiles, panels + across.begin * steps, count, across.end - across.begin,
+                           steps, add || k0 > 0, to + row * c.stride(0) + n0 + across.begin,
+                           c.stride(0));
+        }
+      };
+      in_turn(by_rows ? m : columns, grain, by_rows ? kRows : columns, [&](const auto& next) {
         const at::AutoDispatchBelowADInplaceOrView guard;
-        const auto buffer = at::empty({round_up(kRows, kernels.tile_rows) * steps}, a.options());
-        auto* tiles = buffer.mutable_data_ptr<float>();
-        for (int64_t part = begin; part < end; ++part) {
-          const int64_t row_begin = parts.rows < m ? part * parts.rows : 0;
-          const int64_t row_end = std::min(m, row_begin + parts.rows);
-          const int64_t column_begin = parts.columns < columns ? part * parts.columns : 0;
-          const int64_t column_end = std::min(columns, column_begin + parts.columns);
-          for (int64_t row = row_begin; row < row_end; row += kRows) {
-            const int64_t rows = std::min(kRows, row_end - row);
-            kernels.pack_left(left.from(row, k0), rows, steps, tiles);
-            kernels.multiply(tiles, panels + column_begin * steps, rows, column_end - column_begin,
-                             steps, add || k0 > 0, to + row * c.stride(0) + n0 + column_begin,
-                             c.stride(0));
+        const auto tiles = at::empty({round_up(kRows, kernels.tile_rows) * steps}, a.options());
+        auto* to_multiply = tiles.template mutable_data_ptr<float>();
+        for (Piece piece{}; next(piece);) {
+          if (by_rows) {
+            multiply(piece, {0, columns}, to_multiply);
+          } else {
+            multiply({0, m}, piece, to_multiply);
           }
         }
       });

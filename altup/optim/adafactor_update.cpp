@@ -9,6 +9,10 @@
 #include <numeric>
 #include <vector>
 
+#ifndef _OPENMP
+#error "at::parallel_for runs on one thread in a file compiled without OpenMP."
+#endif
+
 namespace altup {
 namespace {
 

@@ -14,6 +14,10 @@
 
 #include "altup/optim/moments.h"
 
+#ifndef _OPENMP
+#error "at::parallel_for runs on one thread in a file compiled without OpenMP."
+#endif
+
 namespace altup {
 namespace {
 
