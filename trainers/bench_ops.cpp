@@ -1,6 +1,5 @@
 // The operators, each beside its twin, on the shapes of a T5-small training step.
 #include "altup/ops/ops.h"
-#include "altup/util/processor.h"
 #include "altup/util/text.h"
 #include "trainers/bench.h"
 #include "trainers/timing.h"

@@ -11,7 +11,7 @@
 #include <malloc.h>
 #endif
 
-#include "altup/util/processor.h"
+#include "altup/ops/ops.h"
 
 namespace altup {
 

@@ -4,7 +4,7 @@
 
 #include "altup/models/generation_scores.h"
 #include "altup/modules/without_autocast.h"
-#include "altup/util/processor.h"
+#include "altup/ops/ops.h"
 
 namespace altup {
 

@@ -2,7 +2,6 @@
 
 #include "altup/modules/without_autocast.h"
 #include "altup/ops/ops.h"
-#include "altup/util/processor.h"
 
 namespace altup {
 namespace {

@@ -19,6 +19,14 @@ torch::Tensor lowered(const torch::Tensor& weight) {
   return at::autocast::cached_cast(at::autocast::get_autocast_dtype(device), weight, device);
 }
 
+// torch::bmm, in fp32 where bf16 products would be emulated.
+torch::Tensor grouped_product(const torch::Tensor& a, const torch::Tensor& b) {
+  if (!a.is_cpu() || a.scalar_type() != torch::kBFloat16 || multiplies_bf16()) {
+    return torch::bmm(a, b);
+  }
+  return torch::bmm(a.to(torch::kFloat), b.to(torch::kFloat)).to(torch::kBFloat16);
+}
+
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -30,13 +38,14 @@ class GroupedLinear : public torch::autograd::Function<GroupedLinear> {
   static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x,
                                const torch::Tensor& weight) {
     context->save_for_backward({x, weight});
-    return torch::bmm(x, weight.transpose(1, 2));
+    return grouped_product(x, weight.transpose(1, 2));
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
     const auto& gradient = gradients[0];
-    return {torch::bmm(gradient, saved[1]), torch::bmm(gradient.transpose(1, 2), saved[0])};
+    return {grouped_product(gradient, saved[1]),
+            grouped_product(gradient.transpose(1, 2), saved[0])};
   }
 };
 

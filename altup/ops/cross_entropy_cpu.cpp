@@ -80,9 +80,9 @@ CrossEntropyTensors as(const at::Tensor& x_given, const at::Tensor& weight_given
       if (first == 0) dweight = at::empty(weight.sizes(), x.options());
       product_out(dweight, l.t(), x_chunk, /*add=*/first > 0);
     } else if (first == 0) {
-      dweight = at::mm(l.t(), x_chunk).to(weight_given.scalar_type());
+      dweight = product(l.t(), x_chunk).to(weight_given.scalar_type());
     } else {
-      dweight.add_(at::mm(l.t(), x_chunk));
+      dweight.add_(product(l.t(), x_chunk));
     }
   }
   return {loss.sum(), nll.sum(), predictions, dx, dweight};

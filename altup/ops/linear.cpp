@@ -36,9 +36,7 @@ at::Tensor linear_cpu(const at::Tensor& x, const at::Tensor& weight) {
   if (!has_product_kernel(x.scalar_type()) || x.numel() == 0) return at::linear(x, weight);
   auto sizes = x.sizes().vec();
   sizes.back() = weight.size(0);
-  const auto y = at::empty(sizes, x.options());
-  product_out(y.view({-1, weight.size(0)}), as_matrix(x), weight.t());
-  return y;
+  return product(as_matrix(x), weight.t()).view(sizes);
 }
 
 at::Tensor linear_composed(const at::Tensor& x, const at::Tensor& weight) {
@@ -55,10 +53,7 @@ at::Tensor linear_meta(const at::Tensor& x, const at::Tensor& weight) {
 
 /// a b of two matrices that may be views.
 at::Tensor product_of(const at::Tensor& a, const at::Tensor& b) {
-  if (!a.is_cpu() || a.numel() == 0 || b.numel() == 0) return at::mm(a, b);
-  const auto c = at::empty({a.size(0), b.size(1)}, a.options());
-  product_out(c, a, b);
-  return c;
+  return !a.is_cpu() || a.numel() == 0 || b.numel() == 0 ? at::mm(a, b) : product(a, b);
 }
 
 /// A fake or wrapped tensor, of which only dispatched operators may be asked.

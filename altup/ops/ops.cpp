@@ -136,12 +136,22 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return std::get<0>(internal::dispatch_attention(q, k, v, internal::terms_of(options)));
 }
 
+bool multiplies_bf16() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
   // Packing the weight costs as much as a few rows' product.
   constexpr int64_t kFewestRows = 32;
+  const auto type = at::autocast::is_autocast_enabled(at::kCPU)
+                        ? at::autocast::get_autocast_dtype(at::kCPU)
+                        : x.scalar_type();
   const bool own = x.is_cpu() && x.dim() > 0 && x.numel() >= kFewestRows * x.size(-1) &&
-                   internal::has_product_kernel(x.scalar_type()) && !use_reference_kernels() &&
-                   !at::autocast::is_autocast_enabled(at::kCPU);
+                   internal::has_product_kernel(type) && !use_reference_kernels();
   return own ? internal::dispatch_linear(x, weight) : at::linear(x, weight);
 }
 

@@ -153,11 +153,16 @@ struct AttentionOptions {
 ALTUP_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const AttentionOptions& options = {});
 
+/// Whether this processor has instructions for bf16 products; elsewhere ATen's are emulated, some
+/// twenty times slower than fp32. Every processor with AMX has AVX-512 bf16 too.
+ALTUP_API bool multiplies_bf16();
+
 /// y = x W^T, a projection without bias: x [..., in], weight [out, in], of one floating type, or
 /// lowered to autocast's -> [..., out]. fp32 on the CPU runs our own kernel where
-/// set_product_kernels() says so and there are rows enough, all else ATen's. The sums of our kernel
-/// do not depend on the number of threads, nor on the other rows. Twice differentiable; throws
-/// c10::Error.
+/// set_product_kernels() says so and there are rows enough, all else ATen's; bf16 on a CPU that does
+/// not multiply it is multiplied in fp32 and rounded, which is what such an instruction does. The
+/// sums of our kernel do not depend on the number of threads, nor on the other rows. Twice
+/// differentiable; throws c10::Error.
 ALTUP_API at::Tensor linear(const at::Tensor& x, const at::Tensor& weight);
 
 /// Whose fp32 matrix products linear() and linear_cross_entropy() run on the CPU: our own, those of

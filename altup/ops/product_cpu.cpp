@@ -126,13 +126,24 @@ void own_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, 
 }  // namespace
 
 bool has_product_kernel(at::ScalarType type) {
-  if (type != at::kFloat) return false;
   const auto chosen = choice.load();
-  return chosen == ProductKernelChoice::kOwn ||
-         (chosen == ProductKernelChoice::kAuto && library_is_slow_here());
+  if (type == at::kBFloat16) return chosen != ProductKernelChoice::kLibrary && !multiplies_bf16();
+  return type == at::kFloat &&
+         (chosen == ProductKernelChoice::kOwn ||
+          (chosen == ProductKernelChoice::kAuto && library_is_slow_here()));
 }
 
 void product_out(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {
+  if (a.scalar_type() == at::kBFloat16 && has_product_kernel(at::kBFloat16)) {
+    // What an instruction for bf16 does: exact products, summed in fp32, rounded at the end.
+    const auto sums = product(a.to(at::kFloat), b.to(at::kFloat));
+    if (add) {
+      c.add_(sums);
+    } else {
+      c.copy_(sums);
+    }
+    return;
+  }
   if (has_product_kernel(a.scalar_type()) && c.numel() > 0 && a.size(1) > 0 && c.stride(1) == 1 &&
       readable(a) && readable(b) && left_is_by_rows(a)) {
     own_product(c, a, b, add);
@@ -144,6 +155,12 @@ void product_out(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, 
   } else {
     at::mm_out(result, a, b);
   }
+}
+
+at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  const auto c = at::empty({a.size(0), b.size(1)}, a.options());
+  product_out(c, a, b);
+  return c;
 }
 
 }  // namespace internal

@@ -3,7 +3,8 @@
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
-#include "altup/util/processor.h"
+#include "altup/ops/ops.h"
+
 
 namespace altup {
 namespace {

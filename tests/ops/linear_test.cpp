@@ -115,5 +115,24 @@ TEST_F(LinearOp, UnderAutocastIsOfItsType) {
   EXPECT_EQ(out.scalar_type(), at::kBFloat16);
 }
 
+// Whether a processor multiplies bf16 or not: products of bf16 numbers are exact in fp32, and only
+// their sum is rounded.
+TEST_F(LinearOp, OfBf16IsRoundedOnce) {
+  const auto x = leaf(at::randn({40, 70}).to(at::kBFloat16));
+  const auto weight = leaf(at::randn({9, 70}).to(at::kBFloat16));
+  const auto dy = at::randn({40, 9}).to(at::kBFloat16);
+  const auto y = altup::linear(x, weight);
+  const auto gradients = torch::autograd::grad({y}, {x, weight}, {dy});
+  const auto expect_rounded = [](const at::Tensor& actual, const at::Tensor& exact) {
+    EXPECT_EQ(actual.scalar_type(), at::kBFloat16);
+    EXPECT_LE(((actual.to(at::kDouble) - exact).abs() / (exact.abs() + 0.01)).max().item<double>(),
+              1.01 / 256);
+  };
+  const auto X = x.detach().to(at::kDouble), W = weight.detach().to(at::kDouble);
+  expect_rounded(y, X.mm(W.t()));
+  expect_rounded(gradients[0], dy.to(at::kDouble).mm(W));
+  expect_rounded(gradients[1], dy.to(at::kDouble).t().mm(X));
+}
+
 }  // namespace
 }  // namespace altup
