@@ -1,4 +1,6 @@
 // The operators, each beside its twin, on the shapes of a T5-small training step.
+#include <torch/csrc/autograd/autograd.h>
+
 #include "altup/ops/ops.h"
 #include "altup/util/text.h"
 #include "trainers/bench.h"

@@ -1,5 +1,7 @@
 #include "altup/modules/altup.h"
 
+#include <torch/csrc/autograd/custom_function.h>
+
 #include <cmath>
 #include <utility>
 

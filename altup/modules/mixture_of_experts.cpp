@@ -1,6 +1,7 @@
 #include "altup/modules/mixture_of_experts.h"
 
 #include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <limits>
@@ -234,7 +235,7 @@ Routing MixtureOfExpertsImpl::describe(const torch::Tensor& logits,
     routing.loss = routing.loss + balance * config_.load_balance_loss;
   }
   const torch::NoGradGuard no_grad;
-  const auto entropy = -torch::special::xlogy(probabilities, probabilities).sum(1).mean();
+  const auto entropy = -at::special_xlogy(probabilities, probabilities).sum(1).mean();
   // Of a token that an expert took, a gate is above 0.
   const auto taken = torch::zeros({probabilities.size(0)}, probabilities.options())
                          .scatter_reduce(0, assignment.tokens.flatten(), assignment.gates.flatten(),

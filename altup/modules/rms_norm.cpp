@@ -9,7 +9,8 @@ RmsNormImpl::RmsNormImpl(int64_t width, double epsilon) : epsilon_(epsilon) {
 }
 
 void RmsNormImpl::reset_parameters() {
-  torch::nn::init::ones_(weight);
+  const torch::NoGradGuard no_grad;
+  weight.fill_(1.0);
 }
 
 torch::Tensor RmsNormImpl::forward(const torch::Tensor& x) {

@@ -128,9 +128,8 @@ void own_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, 
 bool has_product_kernel(at::ScalarType type) {
   const auto chosen = choice.load();
   if (type == at::kBFloat16) return chosen != ProductKernelChoice::kLibrary && !multiplies_bf16();
-  return type == at::kFloat &&
-         (chosen == ProductKernelChoice::kOwn ||
-          (chosen == ProductKernelChoice::kAuto && library_is_slow_here()));
+  return type == at::kFloat && (chosen == ProductKernelChoice::kOwn ||
+                                (chosen == ProductKernelChoice::kAuto && library_is_slow_here()));
 }
 
 void product_out(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {

@@ -32,8 +32,8 @@ torch::Tensor by_hand(Attention& attention, const torch::Tensor& x, const torch:
   return torch::matmul(torch::cat(heads, 2), attention->o->weight.t());
 }
 
-class AttentionPath : public testing::TestWithParam<bool> {};  // with gradients or without
-INSTANTIATE_TEST_SUITE_P(Modes, AttentionPath, testing::Bool());
+class AttentionPath : public ::testing::TestWithParam<bool> {};  // with gradients or without
+INSTANTIATE_TEST_SUITE_P(Modes, AttentionPath, ::testing::Bool());
 
 TEST_P(AttentionPath, ComputesUnscaledMultiHeadAttention) {
   torch::manual_seed(1);

@@ -5,9 +5,13 @@
 
 #include "altup/ops/ops.h"
 
-
 namespace altup {
 namespace {
+
+void randomise(Linear& linear) {
+  const torch::NoGradGuard no_grad;
+  linear->weight.normal_();
+}
 
 double largest(const torch::Tensor& tensor) {
   return tensor.abs().max().item<double>();
@@ -16,7 +20,7 @@ double largest(const torch::Tensor& tensor) {
 TEST(Linear, IsTheSameForFewRowsAndMany) {
   torch::manual_seed(1);
   Linear linear(48, 30);
-  torch::nn::init::normal_(linear->weight);
+  randomise(linear);
   for (const int64_t rows : {1, 7, 64, 65, 200}) {
     const auto x = torch::randn({rows, 48});
     const auto with_gradient = linear(x);
@@ -40,7 +44,7 @@ TEST(Linear, Int8IsWithinHalfAStepOfEachWeight) {
 TEST(Linear, ReadsInt8InInferenceMode) {
   torch::manual_seed(3);
   Linear linear(16, 6);
-  torch::nn::init::normal_(linear->weight);
+  randomise(linear);
   linear->quantise();
   const auto int8 = quantise(linear->weight);
   const auto rounded = int8.values * int8.scale.unsqueeze(1);  // fp32
@@ -58,7 +62,7 @@ TEST(Linear, UnderAutocastFewRowsReadBf16AndManyAreNotEmulated) {
   torch::manual_seed(4);
   c10::InferenceMode inference;
   Linear linear(32, 12);
-  torch::nn::init::normal_(linear->weight);
+  randomise(linear);
   const auto few = torch::randn({3, 32});
   const auto many = torch::randn({70, 32});
   const auto rounded = linear->weight.to(torch::kBFloat16).to(torch::kFloat);
@@ -83,7 +87,7 @@ TEST(Linear, UnderAutocastFewRowsReadBf16AndManyAreNotEmulated) {
 TEST(Linear, UnderAutocastAWeightIsCastOnce) {
   torch::manual_seed(5);
   Linear linear(32, 12);
-  torch::nn::init::normal_(linear->weight);
+  randomise(linear);
   const auto x = torch::randn({3, 32});
   c10::InferenceMode inference;
   at::autocast::set_autocast_enabled(at::kCPU, true);
@@ -105,7 +109,7 @@ TEST(Linear, ProjectsTogetherWhatEachProjects) {
   torch::manual_seed(6);
   Linear a(32, 12);
   Linear b(32, 5);
-  for (auto* linear : {&a, &b}) torch::nn::init::normal_((*linear)->weight);
+  for (auto* linear : {&a, &b}) randomise(*linear);
   const auto compare = [&](int64_t rows) {
     const auto x = torch::randn({rows, 32});
     const auto together = project(x, {a, b});

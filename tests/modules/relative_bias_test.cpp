@@ -20,16 +20,16 @@ const std::vector<int64_t> kDistances = {
 
 // The values are those of transformers' T5Attention._relative_position_bucket, 32 buckets, 128.
 TEST(RelativeBuckets, AreThoseOfT5InTheEncoder) {
-  EXPECT_THAT(
-      buckets_of(kDistances, {.buckets = 32, .max_distance = 128, .bidirectional = true}),
-      testing::ElementsAre(15, 15, 15, 15, 14, 13, 12, 11, 10, 10, 10, 9, 8, 8, 7, 1, 0, 17, 23, 24,
-                           24, 25, 25, 26, 26, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31, 31, 31));
+  EXPECT_THAT(buckets_of(kDistances, {.buckets = 32, .max_distance = 128, .bidirectional = true}),
+              ::testing::ElementsAre(15, 15, 15, 15, 14, 13, 12, 11, 10, 10, 10, 9, 8, 8, 7, 1, 0,
+                                     17, 23, 24, 24, 25, 25, 26, 26, 27, 27, 28, 28, 29, 29, 30, 30,
+                                     31, 31, 31, 31));
 }
 
 TEST(RelativeBuckets, AreThoseOfT5InTheDecoder) {
   EXPECT_THAT(buckets_of(kDistances, {.buckets = 32, .max_distance = 128, .bidirectional = false}),
-              testing::ElementsAre(31, 31, 31, 30, 26, 26, 21, 21, 17, 16, 16, 15, 9, 8, 7, 1, 0, 0,
-                                   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+              ::testing::ElementsAre(31, 31, 31, 30, 26, 26, 21, 21, 17, 16, 16, 15, 9, 8, 7, 1, 0,
+                                     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
 // bias[h, q, k] is the weight of the bucket of k − q, also for queries that start further on.

@@ -2,6 +2,7 @@
 #include "altup/modules/sequence_altup.h"
 
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <vector>

@@ -58,8 +58,12 @@ TEST(InTurn, EndsWithSmallPieces) {
   const WithThreads guard(2);
   const auto pieces = pieces_of(4096, 24, 96);
   for (const auto& piece : pieces) {
-    if (piece.begin < 4096 - 8 * 96) EXPECT_EQ(piece.end - piece.begin, 96);
-    if (piece.begin >= 4096 - 4 * 24) EXPECT_LE(piece.end - piece.begin, 24);
+    const auto size = piece.end - piece.begin;
+    if (piece.begin < 4096 - 8 * 96) {
+      EXPECT_EQ(size, 96);
+    } else if (piece.begin >= 4096 - 4 * 24) {
+      EXPECT_LE(size, 24);
+    }
   }
 }
 

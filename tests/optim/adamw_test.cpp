@@ -1,5 +1,6 @@
-#include "tests/optim/optim_testing.h"
+#include <torch/optim/adamw.h>
 
+#include "tests/optim/optim_testing.h"
 namespace altup {
 namespace {
 
