@@ -20,20 +20,21 @@ struct Piece {
 };
 
 /// Calls body(next) once on each thread, where next(piece) says whether there is another piece of
-/// 0 … count - 1. Pieces begin at multiples of `grain` and are at most `largest` long, a multiple of
-/// it; towards the end they shrink, down to one grain (guided self-scheduling, Polychronopoulos and
+/// 0 … count - 1. Pieces begin at multiples of `grain` and are at most `largest` long, or one grain;
+/// towards the end they shrink, down to one grain (guided self-scheduling, Polychronopoulos and
 /// Kuck 1987). Inside another parallel region all pieces are this thread's.
 template <typename Body>
 void in_turn(std::int64_t count, std::int64_t grain, std::int64_t largest, const Body& body) {
   const std::int64_t pieces = (count + grain - 1) / grain;
   const std::int64_t threads =
       at::in_parallel_region() ? 1 : std::min<std::int64_t>(at::get_num_threads(), pieces);
+  const std::int64_t most = std::max<std::int64_t>(1, largest / grain);
   std::atomic<std::int64_t> taken{0};  // grains
   const auto next = [&](Piece& piece) {
     std::int64_t begin = taken.load(std::memory_order_relaxed), size = 0;
     do {
       if (begin >= pieces) return false;
-      size = std::clamp<std::int64_t>((pieces - begin) / (2 * threads), 1, largest / grain);
+      size = std::clamp<std::int64_t>((pieces - begin) / (2 * threads), 1, most);
     } while (!taken.compare_exchange_weak(begin, begin + size, std::memory_order_relaxed));
     piece = {begin * grain, std::min(count, (begin + size) * grain)};
     return true;

@@ -54,6 +54,12 @@ TEST(InTurn, HandsOutEachIndexOnce) {
   }
 }
 
+TEST(InTurn, AGrainMayBeLargerThanAllThereIs) {
+  const auto pieces = pieces_of(3, 16, 3);
+  ASSERT_EQ(pieces.size(), 1U);
+  EXPECT_EQ(pieces[0].end, 3);
+}
+
 TEST(InTurn, EndsWithSmallPieces) {
   const WithThreads guard(2);
   const auto pieces = pieces_of(4096, 24, 96);
