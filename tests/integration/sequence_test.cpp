@@ -16,23 +16,7 @@ namespace {
 
 using testing::expect_equal_files;
 using testing::kPieces;
-
-// Rows of unequal length, not multiples of a stride.
-Batch ragged_batch() {
-  CounterRng rng(7);
-  std::vector<Example> examples;
-  for (int64_t i = 0; i < 4; ++i) {
-    const auto row = [&](int64_t length) {
-      std::vector<int32_t> ids;
-      for (int64_t k = 0; k + 1 < length; ++k)
-        ids.push_back(static_cast<int32_t>(3 + rng.below(300)));
-      ids.push_back(Tokenizer::kEos);
-      return ids;
-    };
-    examples.push_back({row(5 + 3 * i), row(9 - i)});
-  }
-  return collate(examples);
-}
+using testing::ragged_batch;
 
 struct Case {
   std::string name;

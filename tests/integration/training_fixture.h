@@ -8,7 +8,9 @@
 #include <filesystem>
 
 #include "altup/checkpoint/safetensors.h"
+#include "altup/data/batch.h"
 #include "altup/data/tokenizer.h"
+#include "altup/util/random.h"
 #include "tests/support/paths.h"
 #include "trainers/demo_world.h"
 #include "trainers/run_config.h"
@@ -68,6 +70,26 @@ class TrainingTest : public ::testing::Test {
 
   inline static TempDir* files_ = nullptr;
 };
+
+/// Rows of unequal length, no multiples of a stride, so that there is padding; `copies` of each in
+/// turn.
+inline Batch ragged_batch(int64_t copies = 1) {
+  CounterRng rng(7);
+  std::vector<Example> examples;
+  for (int64_t i = 0; i < 4; ++i) {
+    const auto row = [&](int64_t length) {
+      std::vector<int32_t> ids;
+      for (int64_t k = 0; k + 1 < length; ++k)
+        ids.push_back(static_cast<int32_t>(3 + rng.below(300)));
+      ids.push_back(Tokenizer::kEos);
+      return ids;
+    };
+    examples.push_back({row(5 + 3 * i), row(9 - i)});
+  }
+  const auto once = examples;
+  for (int64_t i = 1; i < copies; ++i) examples.insert(examples.end(), once.begin(), once.end());
+  return collate(examples);
+}
 
 inline void expect_equal_files(const std::filesystem::path& a, const std::filesystem::path& b) {
   const auto first = read_safetensors(a);
