@@ -71,12 +71,12 @@ class TrainingTest : public ::testing::Test {
   inline static TempDir* files_ = nullptr;
 };
 
-/// Rows of unequal length, no multiples of a stride, so that there is padding; `copies` of each in
-/// turn.
-inline Batch ragged_batch(int64_t copies = 1) {
+/// `size` random examples, `copies` of each in turn; ragged ones are of unequal length, no multiples of
+/// a stride, so that there is padding.
+inline Batch random_batch(int64_t size, bool ragged, int64_t copies = 1) {
   CounterRng rng(7);
   std::vector<Example> examples;
-  for (int64_t i = 0; i < 4; ++i) {
+  for (int64_t i = 0; i < size; ++i) {
     const auto row = [&](int64_t length) {
       std::vector<int32_t> ids;
       for (int64_t k = 0; k + 1 < length; ++k)
@@ -84,11 +84,15 @@ inline Batch ragged_batch(int64_t copies = 1) {
       ids.push_back(Tokenizer::kEos);
       return ids;
     };
-    examples.push_back({row(5 + 3 * i), row(9 - i)});
+    examples.push_back({row(ragged ? 5 + 3 * i : 16), row(ragged ? 9 - i : 8)});
   }
   const auto once = examples;
   for (int64_t i = 1; i < copies; ++i) examples.insert(examples.end(), once.begin(), once.end());
   return collate(examples);
+}
+
+inline Batch ragged_batch(int64_t copies = 1) {
+  return random_batch(4, /*ragged=*/true, copies);
 }
 
 inline void expect_equal_files(const std::filesystem::path& a, const std::filesystem::path& b) {

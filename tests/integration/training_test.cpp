@@ -26,23 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 using testing::expect_equal_files;
 using testing::kPieces;
+using testing::random_batch;
 using testing::TrainingTest;
-
-Batch random_batch(int64_t size, bool ragged) {
-  CounterRng rng(7);
-  std::vector<Example> examples;
-  for (int64_t i = 0; i < size; ++i) {
-    const auto row = [&](int64_t length) {
-      std::vector<int32_t> ids;
-      for (int64_t k = 0; k + 1 < length; ++k)
-        ids.push_back(static_cast<int32_t>(3 + rng.below(300)));
-      ids.push_back(Tokenizer::kEos);
-      return ids;
-    };
-    examples.push_back({row(ragged ? 5 + 3 * i : 16), row(ragged ? 9 - i : 8)});
-  }
-  return collate(examples);
-}
 
 NamedTensors copies(const T5& model) {
   NamedTensors result;

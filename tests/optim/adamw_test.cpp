@@ -1,6 +1,7 @@
 #include <torch/optim/adamw.h>
 
 #include "tests/optim/optim_testing.h"
+
 namespace altup {
 namespace {
 
