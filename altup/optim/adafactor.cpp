@@ -36,13 +36,14 @@ class Adafactor : public Optimizer {
     ++step_;
     AdafactorStep update;
     update.decay = 1.0 - std::pow(static_cast<double>(step_), -config_.decay_exponent);
-    update.rate = learning_rate;
     update.clipping_threshold = config_.clipping_threshold;
     update.scale_by_parameter = config_.scale_by_parameter;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const auto& [name, parameter] = parameters_[i];
       const at::Tensor gradient = read_gradient(name, parameter);
       if (!gradient.defined() || parameter.numel() == 0) continue;
+      update.rate =
+          is_coefficient(name) ? learning_rate * config_.coefficient_rate : learning_rate;
       update.weight_decay = is_exempt(name, parameter) ? 0.0 : config_.weight_decay;
       const auto run = has_plain_memory(parameter, gradient) ? adafactor_update_fused
                                                              : adafactor_update_composed;

@@ -82,7 +82,7 @@ class AdamW : public Optimizer {
     ++step_;
     const auto t = static_cast<double>(step_);
     AdamWStep update;
-    update.rate = learning_rate / (1.0 - std::pow(config_.beta1, t));
+    const double correction1 = 1.0 - std::pow(config_.beta1, t);
     update.root_correction2 = std::sqrt(1.0 - std::pow(config_.beta2, t));
     update.beta1 = config_.beta1;
     update.beta2 = config_.beta2;
@@ -91,6 +91,8 @@ class AdamW : public Optimizer {
       const auto& [name, parameter] = parameters_[i];
       const at::Tensor gradient = read_gradient(name, parameter);
       if (!gradient.defined()) continue;
+      update.rate = learning_rate / correction1;
+      if (is_coefficient(name)) update.rate *= config_.coefficient_rate;
       update.keep = is_exempt(name, parameter) ? 1.0 : 1.0 - learning_rate * config_.weight_decay;
       const auto run = has_plain_memory(parameter, gradient) ? update_fused : update_composed;
       run(parameter, gradient, first_[i], second_[i], update);

@@ -13,6 +13,10 @@ namespace altup {
 std::unique_ptr<Optimizer> make_adafactor(const OptimizerConfig& config, NamedTensors parameters);
 std::unique_ptr<Optimizer> make_adamw(const OptimizerConfig& config, NamedTensors parameters);
 
+/// True for the numbers by which AltUp predicts and corrects (of coefficients of the token: the
+/// matrices that make them).
+bool is_coefficient(const std::string& name);
+
 /// True for the AltUp coefficients and everything with fewer than two dimensions: no decay, no
 /// factoring.
 bool is_exempt(const std::string& name, const at::Tensor& parameter);

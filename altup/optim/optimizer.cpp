@@ -18,9 +18,12 @@ namespace {
 
 }  // namespace
 
+bool is_coefficient(const std::string& name) {
+  return name.ends_with("prediction_coefs") || name.ends_with("correction_coefs");
+}
+
 bool is_exempt(const std::string& name, const at::Tensor& parameter) {
-  return parameter.dim() < 2 || name.ends_with("prediction_coefs") ||
-         name.ends_with("correction_coefs");
+  return parameter.dim() < 2 || is_coefficient(name);
 }
 
 at::ScalarType moment_type(const at::Tensor& parameter) {

@@ -133,6 +133,23 @@ TEST_P(EachOptimizer, TinyDecayIsNotLost) {
   expect_close(w, torch::full({130, 140}, 3.0 * std::pow(1 - 1e-5, 1000)), 2e-5);
 }
 
+TEST_P(EachOptimizer, CoefficientsMoveAtTheirOwnRate) {
+  auto config = GetParam();
+  const auto distance = [&config](const std::string& name) {
+    const auto parameter = with_gradient(torch::full({2, 2}, 0.5), torch::ones({2, 2}));
+    make_optimizer(config, {{name, parameter}})->step(0.1);
+    return (parameter - 0.5).abs().max().item<double>();
+  };
+  const double whole = distance("wi.weight");
+  config.coefficient_rate = 0.25;
+  EXPECT_DOUBLE_EQ(distance("wi.weight"), whole);
+  for (const std::string name : {"altup.0.prediction_coefs", "altup.0.correction_coefs"}) {
+    EXPECT_NEAR(distance(name), 0.25 * whole, 1e-6) << name;
+  }
+  config.coefficient_rate = 0;
+  EXPECT_EQ(distance("altup.0.prediction_coefs"), 0.0);
+}
+
 TEST_P(EachOptimizer, ReadsABf16GradientAsFp32) {
   const at::Tensor a = make_parameters()[0].second;
   const at::Tensor b = a.clone();
