@@ -42,8 +42,8 @@ class Adafactor : public Optimizer {
       const auto& [name, parameter] = parameters_[i];
       const at::Tensor gradient = read_gradient(name, parameter);
       if (!gradient.defined() || parameter.numel() == 0) continue;
-      update.rate =
-          is_coefficient(name) ? learning_rate * config_.coefficient_rate : learning_rate;
+      update.rate = is_coefficient(name, parameter) ? learning_rate * config_.coefficient_rate
+                                                    : learning_rate;
       update.weight_decay = is_exempt(name, parameter) ? 0.0 : config_.weight_decay;
       const auto run = has_plain_memory(parameter, gradient) ? adafactor_update_fused
                                                              : adafactor_update_composed;

@@ -92,7 +92,7 @@ class AdamW : public Optimizer {
       const at::Tensor gradient = read_gradient(name, parameter);
       if (!gradient.defined()) continue;
       update.rate = learning_rate / correction1;
-      if (is_coefficient(name)) update.rate *= config_.coefficient_rate;
+      if (is_coefficient(name, parameter)) update.rate *= config_.coefficient_rate;
       update.keep = is_exempt(name, parameter) ? 1.0 : 1.0 - learning_rate * config_.weight_decay;
       const auto run = has_plain_memory(parameter, gradient) ? update_fused : update_composed;
       run(parameter, gradient, first_[i], second_[i], update);

@@ -13,9 +13,10 @@ namespace altup {
 std::unique_ptr<Optimizer> make_adafactor(const OptimizerConfig& config, NamedTensors parameters);
 std::unique_ptr<Optimizer> make_adamw(const OptimizerConfig& config, NamedTensors parameters);
 
-/// True for the numbers by which AltUp predicts and corrects (of coefficients of the token: the
-/// matrices that make them).
-bool is_coefficient(const std::string& name);
+/// True for the numbers of a layer that AltUp and Sequence-AltUp predict and correct by: p [K, K] or
+/// [2], g [K] or [1]. A step in one of them moves a whole block at once, which is why they have a rate
+/// of their own. Not for the matrices that make coefficients of the token, which start at 0.
+bool is_coefficient(const std::string& name, const at::Tensor& parameter);
 
 /// True for the AltUp coefficients and everything with fewer than two dimensions: no decay, no
 /// factoring.

@@ -16,14 +16,20 @@ namespace {
                              " (was it written with another model or another optimizer.name?)"));
 }
 
-}  // namespace
-
-bool is_coefficient(const std::string& name) {
+bool is_of_altup(const std::string& name) {
   return name.ends_with("prediction_coefs") || name.ends_with("correction_coefs");
 }
 
+}  // namespace
+
+bool is_coefficient(const std::string& name, const at::Tensor& parameter) {
+  if (parameter.dim() == 1) return is_of_altup(name);
+  return name.ends_with("prediction_coefs") && parameter.dim() == 2 &&
+         parameter.size(0) == parameter.size(1);
+}
+
 bool is_exempt(const std::string& name, const at::Tensor& parameter) {
-  return parameter.dim() < 2 || is_coefficient(name);
+  return parameter.dim() < 2 || is_of_altup(name);
 }
 
 at::ScalarType moment_type(const at::Tensor& parameter) {

@@ -46,6 +46,11 @@ void OptimizerConfig::validate() const {
                         " reaches a rate of ", peak,
                         "; expected a rate below 1 (rsqrt divides by sqrt(warmup_steps))"));
   }
+  if (peak * coefficient_rate >= 1) {
+    throw UserError(str("optimizer.coefficient_rate is ", coefficient_rate,
+                        ", which times a rate of ", peak, " is ", peak * coefficient_rate,
+                        "; expected a product below 1"));
+  }
   if (name == OptimizerName::kAdamW) check_adamw(*this);
   if (name == OptimizerName::kAdafactor) check_adafactor(*this);
 }

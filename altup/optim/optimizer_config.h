@@ -23,7 +23,8 @@ struct OptimizerConfig {
   Schedule schedule = Schedule::kRsqrt;
   int64_t warmup_steps = 10000;
   double weight_decay = 0.0;
-  double coefficient_rate = 1.0;    ///< AltUp's coefficients: their rate, times the others'
+  double coefficient_rate = 0.1;    ///< the numbers that AltUp predicts and corrects by: their
+                                    ///< rate, times the others'
   double beta1 = 0.9;               ///< adamw
   double beta2 = 0.999;             ///< adamw
   double epsilon = 1e-8;            ///< adamw
@@ -41,7 +42,8 @@ struct OptimizerConfig {
     visit(Field{"warmup_steps", "rsqrt: steps at the constant start; others: linear warm-up", 0},
           self.warmup_steps);
     visit(Field{"weight_decay", "decoupled, times the rate", 0, 1}, self.weight_decay);
-    visit(Field{"coefficient_rate", "rate of AltUp's coefficients, times the others'", 0},
+    visit(Field{"coefficient_rate",
+                "rate of the numbers that AltUp predicts and corrects by, times the others'", 0},
           self.coefficient_rate);
     visit(Field{"beta1", "adamw", 0, 1}, self.beta1);
     visit(Field{"beta2", "adamw", 0, 1}, self.beta2);

@@ -79,6 +79,8 @@ TEST(OptimizerConfig, RefusesARateThatReplacesTheWeights) {
   EXPECT_THAT(refusal(forgotten), HasSubstr("optimizer.learning_rate is 1"));
   EXPECT_THAT(refusal(forgotten), HasSubstr("expected a rate below 1"));
   EXPECT_THAT(refusal([](auto& c) { c.warmup_steps = 0; }), HasSubstr("reaches a rate of 1"));
+  EXPECT_THAT(refusal([](auto& c) { c.coefficient_rate = 100; }),
+              HasSubstr("optimizer.coefficient_rate is 100, which times a rate of 0.01 is 1"));
 }
 
 TEST(OptimizerConfig, RefusesDivisionsByZero) {

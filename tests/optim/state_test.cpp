@@ -135,19 +135,31 @@ TEST_P(EachOptimizer, TinyDecayIsNotLost) {
 
 TEST_P(EachOptimizer, CoefficientsMoveAtTheirOwnRate) {
   auto config = GetParam();
-  const auto distance = [&config](const std::string& name) {
-    const auto parameter = with_gradient(torch::full({2, 2}, 0.5), torch::ones({2, 2}));
+  config.coefficient_rate = 1;
+  // How far the first step moves a parameter, from 0.5 everywhere.
+  const auto distance = [&config](const std::string& name, at::IntArrayRef sizes) {
+    const auto parameter = with_gradient(torch::full(sizes, 0.5), torch::ones(sizes));
     make_optimizer(config, {{name, parameter}})->step(0.1);
     return (parameter - 0.5).abs().max().item<double>();
   };
-  const double whole = distance("wi.weight");
+  const std::string p = "altup.0.prediction_coefs";
+  const std::string g = "altup.0.correction_coefs";
+  const double whole = distance("wi.weight", {2, 2});
+  EXPECT_NEAR(distance(p, {2, 2}), whole, 1e-6);
+
   config.coefficient_rate = 0.25;
-  EXPECT_DOUBLE_EQ(distance("wi.weight"), whole);
-  for (const std::string name : {"altup.0.prediction_coefs", "altup.0.correction_coefs"}) {
-    EXPECT_NEAR(distance(name), 0.25 * whole, 1e-6) << name;
-  }
+  EXPECT_DOUBLE_EQ(distance("wi.weight", {2, 2}), whole);
+  EXPECT_NEAR(distance(p, {2, 2}), 0.25 * whole, 1e-6);
+  EXPECT_NEAR(distance(g, {2}), 0.25 * whole, 1e-6);
+  // Sequence-AltUp's.
+  EXPECT_NEAR(distance(p, {2}), 0.25 * whole, 1e-6);
+  EXPECT_NEAR(distance(g, {1}), 0.25 * whole, 1e-6);
+  // What makes coefficients of the token is a matrix like others.
+  EXPECT_NEAR(distance(p, {4, 2}), whole, 1e-6);
+  EXPECT_NEAR(distance(g, {2, 2}), whole, 1e-6);
+
   config.coefficient_rate = 0;
-  EXPECT_EQ(distance("altup.0.prediction_coefs"), 0.0);
+  EXPECT_EQ(distance(p, {2, 2}), 0.0);
 }
 
 TEST_P(EachOptimizer, ReadsABf16GradientAsFp32) {
