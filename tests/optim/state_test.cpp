@@ -134,12 +134,12 @@ TEST_P(EachOptimizer, TinyDecayIsNotLost) {
 }
 
 TEST_P(EachOptimizer, CoefficientsMoveAtTheirOwnRate) {
-  auto config = GetParam();
-  config.coefficient_rate = 1;
+  auto settings = config();
+  settings.coefficient_rate = 1;
   // How far the first step moves a parameter, from 0.5 everywhere.
-  const auto distance = [&config](const std::string& name, at::IntArrayRef sizes) {
+  const auto distance = [&settings](const std::string& name, at::IntArrayRef sizes) {
     const auto parameter = with_gradient(torch::full(sizes, 0.5), torch::ones(sizes));
-    make_optimizer(config, {{name, parameter}})->step(0.1);
+    make_optimizer(settings, {{name, parameter}})->step(0.1);
     return (parameter - 0.5).abs().max().item<double>();
   };
   const std::string p = "altup.0.prediction_coefs";
@@ -147,7 +147,7 @@ TEST_P(EachOptimizer, CoefficientsMoveAtTheirOwnRate) {
   const double whole = distance("wi.weight", {2, 2});
   EXPECT_NEAR(distance(p, {2, 2}), whole, 1e-6);
 
-  config.coefficient_rate = 0.25;
+  settings.coefficient_rate = 0.25;
   EXPECT_DOUBLE_EQ(distance("wi.weight", {2, 2}), whole);
   EXPECT_NEAR(distance(p, {2, 2}), 0.25 * whole, 1e-6);
   EXPECT_NEAR(distance(g, {2}), 0.25 * whole, 1e-6);
@@ -158,7 +158,7 @@ TEST_P(EachOptimizer, CoefficientsMoveAtTheirOwnRate) {
   EXPECT_NEAR(distance(p, {4, 2}), whole, 1e-6);
   EXPECT_NEAR(distance(g, {2, 2}), whole, 1e-6);
 
-  config.coefficient_rate = 0;
+  settings.coefficient_rate = 0;
   EXPECT_EQ(distance(p, {2, 2}), 0.0);
 }
 
