@@ -26,6 +26,7 @@ struct Options {
   std::string output;
   ExperimentPart part;
   double minutes = 0;
+  int64_t jobs = 1;
   bool list = false;
   bool bench = false;
   int64_t rounds = 5;
@@ -92,6 +93,22 @@ int train(const Experiment& experiment, const Options& options, const Experiment
   return outcome.failed.empty() ? 0 : kFailed;
 }
 
+/// Runs at the same time share the threads, and what each of them logs would be a muddle: of those only
+/// warnings are shown.
+ExperimentProcess process_of(const Options& options, const Command& command) {
+  const bool alone = options.jobs == 1;
+  const auto level = alone || command.log_level != "info" ? command.log_level : "warning";
+  ExperimentProcess process{own_program(), {"--log-level", level}, options.jobs};
+  auto threads = static_cast<int64_t>(command.threads);
+  if (threads == 0 && !alone) {
+    threads = std::max<int64_t>(at::get_num_threads() / options.jobs, 1);
+  }
+  if (threads > 0) {
+    process.arguments.insert(process.arguments.end(), {"--threads", std::to_string(threads)});
+  }
+  return process;
+}
+
 int experiment(const Options& options, const Command& command) {
   if (command.seed >= 0) {
     throw UserError("--seed: an experiment has seeds of its own; expected --seeds, some of them");
@@ -99,11 +116,10 @@ int experiment(const Options& options, const Command& command) {
   auto found = read_experiment(options.file, options.overrides);
   if (!options.output.empty()) found.output = options.output;
   if (options.list) return list(experiment_progress(found, options.part), command);
-  ExperimentProcess process{own_program(), {"--log-level", command.log_level}};
-  if (command.threads > 0) {
-    process.arguments.insert(process.arguments.end(),
-                             {"--threads", std::to_string(command.threads)});
+  if (options.bench && options.jobs > 1) {
+    throw UserError("--jobs: steps are timed one variant at a time; expected --bench without it");
   }
+  const auto process = process_of(options, command);
   if (!options.bench) return train(found, options, process, command);
   const int signal = bench_experiment(found, options.part, process, options.rounds, options.steps,
                                       at::get_num_threads());
@@ -128,8 +144,12 @@ void add_experiment(CLI::App& app, Command& command) {
   sub->add_option("--seeds", options->part.seeds, "Some of the seeds; default: all")
       ->type_name("N");
   sub->add_option("--minutes", options->minutes,
-                  "After so long, save the run in hand and start no other")
+                  "After so long, save the runs in hand and start no other")
       ->check(above_zero());
+  sub->add_option("--jobs", options->jobs,
+                  "Runs trained at the same time; they share the threads unless --threads is given")
+      ->capture_default_str()
+      ->check(whole_number(1));
   sub->add_flag("--list", options->list, "Say how far each run is, and train nothing");
   sub->add_flag("--bench", options->bench,
                 "Time the steps of all variants in turn; on a machine that does nothing else");

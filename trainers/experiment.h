@@ -87,6 +87,7 @@ std::vector<RunProgress> experiment_progress(const Experiment& experiment,
 struct ExperimentProcess {
   std::filesystem::path program;
   std::vector<std::string> arguments;
+  int64_t jobs = 1;  ///< runs at the same time, of run_experiment()
 };
 
 struct ExperimentOutcome {
@@ -97,8 +98,8 @@ struct ExperimentOutcome {
   bool out_of_time = false;
 };
 
-/// Trains what is not finished, and goes on where a run was interrupted. A signal is handed on: the run
-/// saves, and nothing more is started; so it is after `minutes` (0: no limit). `command` is kept for the
+/// Trains what is not finished, and goes on where a run was interrupted. A signal is handed on: the runs
+/// in hand save, and nothing more is started; so it is after `minutes` (0: no limit). `command` is kept for the
 /// report. UserError where another process trains the same experiment.
 ExperimentOutcome run_experiment(const Experiment& experiment, const ExperimentPart& part,
                                  const ExperimentProcess& process, double minutes,

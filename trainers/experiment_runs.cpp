@@ -4,11 +4,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
+#include <exception>
+#include <functional>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
+#include <thread>
 
 #include "altup/checkpoint/directory.h"
 #include "altup/util/error.h"
@@ -164,6 +169,83 @@ std::string how_it_ended(const ChildResult& result) {
                             : str("ended with exit code ", result.exit_code);
 }
 
+/// Runs taken one after the other, by as many threads as there are to be runs at the same time.
+class RunQueue {
+ public:
+  /// `stop` gives a signal for the runs in hand where no other is to be started, else 0.
+  RunQueue(const Experiment& experiment, const ExperimentProcess& process,
+           const std::vector<RunProgress>& runs, std::function<int()> stop)
+      : experiment_(experiment), process_(process), runs_(runs), stop_(std::move(stop)) {}
+
+  ExperimentOutcome work_off() {
+    outcome_.runs = static_cast<int64_t>(runs_.size());
+    outcome_.finished =
+        std::count_if(runs_.begin(), runs_.end(), [](const auto& run) { return run.finished; });
+    const auto jobs = std::min(process_.jobs, outcome_.runs - outcome_.finished);
+    {
+      std::vector<std::jthread> others;
+      for (int64_t i = 1; i < jobs; ++i) others.emplace_back([this] { take_runs(); });
+      take_runs();
+    }
+    if (error_) std::rethrow_exception(error_);
+    return outcome_;
+  }
+
+ private:
+  int stop() const { return gave_up_ ? SIGTERM : stop_(); }
+
+  void take_runs() {
+    try {
+      while (const auto* run = next()) train(*run);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+      gave_up_ = true;
+    }
+  }
+
+  const RunProgress* next() {
+    const std::lock_guard lock(mutex_);
+    while (next_ < runs_.size() && runs_[next_].finished) ++next_;
+    if (next_ == runs_.size() || stop() != 0) return nullptr;
+    const auto& run = runs_[next_++];
+    log_info("run ", next_, " of ", runs_.size(), ": ", run.directory.string(),
+             run.step > 0 ? str(", after step ", run.step) : "", ", ", run.steps, " steps");
+    return &run;
+  }
+
+  void train(const RunProgress& run) {
+    std::vector<std::string> words = {process_.program.string(), "pretrain"};
+    add_run(words, find_variant(experiment_, run.variant), run.seed);
+    words.insert(words.end(), {"--output", run.directory.string()});
+    add_arguments(words, process_);
+    const auto result = run_child(words, [this] { return stop(); });
+    // Ended because we said so: after a save, or before there was anything to save.
+    const bool asked = stop() != 0 && (result.signal == SIGINT || result.signal == SIGTERM ||
+                                       result.exit_code > kSignalled);
+    const std::lock_guard lock(mutex_);
+    if (result.signal == 0 && result.exit_code == 0) {
+      ++outcome_.finished;
+      if (process_.jobs > 1) log_info("finished: ", run.directory.string());
+    } else if (result.signal == 0 && result.exit_code == kUsage) {
+      throw UserError(run.directory.string(), "was refused; the line above says why");
+    } else if (!asked) {
+      log_error(run.directory.string(), ": ", how_it_ended(result), "; going on with the next run");
+      outcome_.failed.push_back(run.directory.string());
+    }
+  }
+
+  const Experiment& experiment_;
+  const ExperimentProcess& process_;
+  const std::vector<RunProgress>& runs_;
+  std::function<int()> stop_;
+  std::atomic<bool> gave_up_ = false;
+  std::mutex mutex_;  // of all below
+  size_t next_ = 0;
+  ExperimentOutcome outcome_;
+  std::exception_ptr error_;
+};
+
 }  // namespace
 
 std::vector<RunProgress> experiment_progress(const Experiment& experiment,
@@ -190,34 +272,8 @@ ExperimentOutcome run_experiment(const Experiment& experiment, const ExperimentP
   const auto time_is_up = [&] { return minutes > 0 && Clock::now() >= end; };
   const auto stop = [&] { return time_is_up() ? SIGTERM : signals.received(); };
 
-  ExperimentOutcome outcome{.runs = static_cast<int64_t>(runs.size())};
-  for (size_t i = 0; i < runs.size(); ++i) {
-    const auto& run = runs[i];
-    if (run.finished) {
-      ++outcome.finished;
-      continue;
-    }
-    if (stop() != 0) break;
-    log_info("run ", i + 1, " of ", runs.size(), ": ", run.directory.string(),
-             run.step > 0 ? str(", after step ", run.step) : "", ", ", run.steps, " steps");
-    const auto& variant = find_variant(experiment, run.variant);
-    std::vector<std::string> words = {process.program.string(), "pretrain"};
-    add_run(words, variant, run.seed);
-    words.insert(words.end(), {"--output", run.directory.string()});
-    add_arguments(words, process);
-    const auto result = run_child(words, stop);
-    // Ended because we said so: after a save, or before there was anything to save.
-    const bool asked = stop() != 0 && (result.signal == SIGINT || result.signal == SIGTERM ||
-                                       result.exit_code > kSignalled);
-    if (result.signal == 0 && result.exit_code == 0) {
-      ++outcome.finished;
-    } else if (result.signal == 0 && result.exit_code == kUsage) {
-      throw UserError(run.directory.string(), "was refused; the line above says why");
-    } else if (!asked) {
-      log_error(run.directory.string(), ": ", how_it_ended(result), "; going on with the next run");
-      outcome.failed.push_back(run.directory.string());
-    }
-  }
+  RunQueue queue(experiment, process, runs, stop);
+  auto outcome = queue.work_off();
   outcome.signal = signals.received();
   outcome.out_of_time =
       outcome.signal == 0 && time_is_up() &&

@@ -94,6 +94,19 @@ def test_runs_of_one_seed_are_paired(whole):
     assert abs(first["dense", 1]["loss"] - first["dense", 2]["loss"]) > 1e-3
 
 
+def test_runs_at_the_same_time_come_to_the_same_end(grid, whole):
+    output, _, _ = whole
+    done = grid(*experiment("--jobs", 3, "--output", "jobs", "--json", "-"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"runs": 4, "finished": 4, "failed": [], "output": "jobs"}
+    assert done.stderr.count("finished: jobs/") == 4 and "step 10/20" not in done.stderr
+    third = done.stderr.index("run 3 of 4: jobs/dense/seed-2")
+    assert third < done.stderr.index("finished: "), "three are begun before the first is finished"
+    for variant, seed in RUNS:
+        run = f"{variant}/seed-{seed}"
+        assert metrics(grid.directory / "jobs" / run) == metrics(output / run)
+
+
 def test_what_is_finished_is_left_alone(grid, whole):
     output, _, _ = whole
     before = {path: path.stat().st_mtime_ns for path in output.glob("*/seed-*/metrics.jsonl")}
@@ -188,3 +201,4 @@ def test_mistakes_are_told_in_a_line_before_anything_is_trained(grid, whole):
     assert not (grid.directory / "new").exists()
     assert "reported alone" in refused(grid, "report", "grid", "grid/dense/seed-1")
     assert "minutes" in refused(grid, *experiment("--minutes", 0))
+    assert "one variant at a time" in refused(grid, *experiment("--bench", "--jobs", 2))
