@@ -79,11 +79,20 @@ void adopt_model(RunConfig& config, const RunConfig& saved, const std::string& c
   config.tokenizer = saved.tokenizer;
 }
 
+// Blocks that start equal and are all idle see the same gradients, and so stay equal.
+void warn_of_twins(const T5Config& model) {
+  if (model.altup.variant != Variant::kRecycled || model.idle_blocks() < 2) return;
+  log_warning("altup.blocks = ", model.altup.blocks, ": of a Recycled model, ", model.idle_blocks(),
+              " blocks that no layer computes start equal and stay so; more than ",
+              model.altup.blocks - model.idle_blocks() + 1, " blocks make no difference here");
+}
+
 }  // namespace
 
 T5 make_model(RunConfig& config, std::shared_ptr<const Tokenizer>& tokenizer) {
   const auto device = default_device();
   torch::manual_seed(config.train.seed);
+  warn_of_twins(config.model);
   if (!config.train.init_from.empty()) {
     const auto loaded = load_model(config.train.init_from, device);
     adopt_model(config, loaded.config, loaded.directory.string());

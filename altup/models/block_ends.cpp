@@ -1,5 +1,7 @@
 #include "altup/models/block_ends.h"
 
+#include <bit>
+
 namespace altup {
 
 torch::Tensor enter_blocks(const torch::Tensor& embedded, const T5Config& config) {
@@ -28,7 +30,11 @@ torch::Tensor enter_blocks(const torch::Tensor& embedded, const T5Config& config
 torch::Tensor leave_blocks(const torch::Tensor& state, bool wide) {
   const int64_t blocks = state.size(0);
   if (blocks == 1) return state[0];
-  if (!wide) return state.mean(0);
+  if (!wide) {
+    // Of equal blocks it has to be that block, bit for bit: K times a number over K may not be it.
+    if (std::has_single_bit(static_cast<uint64_t>(blocks))) return state.mean(0);
+    return state[0] + (state - state[0]).mean(0);
+  }
   return state.permute({1, 2, 0, 3})
       .reshape({state.size(1), state.size(2), blocks * state.size(3)});
 }

@@ -53,7 +53,8 @@ Hypothesis to_hypothesis(const torch::Tensor& ids, bool stop_at_eos) {
 Generation generate_rows(DecodingSteps& steps, const GenerationConfig& config, int64_t valid_vocab,
                          const std::vector<int64_t>& examples, const TokenWatch& watch) {
   const auto device = steps.ids_options().device();
-  const int64_t look_every = device.is_cpu() ? 1 : 8;  // a look waits for the device
+  // A look waits for the device. A watcher does so at every id, and is told none behind the end.
+  const int64_t look_every = device.is_cpu() || watch ? 1 : 8;
   Generation result;
   result.outputs.resize(examples.size());
   auto ids = torch::full({static_cast<int64_t>(examples.size()), 1 + config.max_new_tokens},

@@ -77,10 +77,10 @@ torch::Tensor T5Impl::decode_all(const torch::Tensor& input_ids, const torch::Te
                           memory_offsets(offsets), mask);
 }
 
-// A tied head scales what it reads by d^-1/2.
+// A tied head scales what it reads by its width^-1/2.
 torch::Tensor T5Impl::head_input(const torch::Tensor& decoded) const {
   if (!lm_head.is_empty()) return decoded;
-  return decoded * (1.0 / std::sqrt(static_cast<double>(config_.d_model)));
+  return decoded * (1.0 / std::sqrt(static_cast<double>(config_.output_width())));
 }
 
 const torch::Tensor& T5Impl::head_weight() const {
@@ -124,7 +124,9 @@ torch::Tensor T5Impl::collect_routing() {
 torch::Tensor T5Impl::forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                               const torch::Tensor& decoder_input_ids,
                               const SequenceOffsets& offsets) {
-  return logits(decode_all(input_ids, input_mask, decoder_input_ids, offsets));
+  const auto decoded = decode_all(input_ids, input_mask, decoder_input_ids, offsets);
+  collect_routing();  // lets go of its graph
+  return logits(decoded);
 }
 
 void T5Impl::quantise() {

@@ -24,10 +24,12 @@ class T5Impl : public torch::nn::Module {
   void reset_parameters();
 
   /// Teacher-forced logits. input_ids [B, S] int64; input_mask [B, S] bool, true where a token is
-  /// real, or undefined; decoder_input_ids [B, T] int64, the targets shifted right behind a pad ->
-  /// [B, T, vocab_size]. With the offsets of an unpadded batch (see SequenceOffsets), B is 1, S and
-  /// T are the tokens of all examples, and there is no mask; the logits are those of the padded
-  /// batch.
+  /// real, or undefined; a shortened encoder wants the real ones of a row together, padding on either
+  /// side. decoder_input_ids [B, T] int64, the targets shifted right behind a pad -> [B, T, vocab_size].
+  /// Each of them counts as real, which matters to mixtures of experts in training: loss() knows which
+  /// are padding, and adds what routing costs. With the offsets of an unpadded batch (see
+  /// SequenceOffsets), B is 1, S and T are the tokens of all examples, and there is no mask; the logits
+  /// are those of the padded batch.
   torch::Tensor forward(const torch::Tensor& input_ids, const torch::Tensor& input_mask,
                         const torch::Tensor& decoder_input_ids,
                         const SequenceOffsets& offsets = {});

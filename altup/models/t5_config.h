@@ -2,6 +2,7 @@
 // and its mixtures of experts ([moe]).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -229,6 +230,12 @@ struct T5Config {
   /// The block that layer `index` of a stack computes.
   int64_t active_block(int64_t index) const {
     return altup.block_selection == BlockSelection::kAlternating ? index % num_blocks() : 0;
+  }
+  /// Blocks that no layer of the encoder or none of the decoder computes, whichever are more.
+  int64_t idle_blocks() const {
+    const int64_t layers = std::min(num_encoder_layers, num_decoder_layers);
+    const bool in_turn = altup.block_selection == BlockSelection::kAlternating;
+    return num_blocks() - std::min(num_blocks(), in_turn ? layers : int64_t{1});
   }
   /// Whether layer `index` of the encoder computes every stride-th position only: all but the first
   /// and the last.

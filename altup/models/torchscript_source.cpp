@@ -8,6 +8,7 @@
 
 #include <c10/core/ScalarType.h>
 
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <sstream>
@@ -317,8 +318,10 @@ std::string enter_source(const T5Config& config) {
 
 std::string leave_source(const T5Config& config, int64_t width) {
   if (config.num_blocks() == 1) return "state";
-  return width == config.d_model ? "torch.mean(state, [0])"
-                                 : "state.permute([1, 2, 0, 3]).flatten(2)";
+  if (width != config.d_model) return "state.permute([1, 2, 0, 3]).flatten(2)";
+  return std::has_single_bit(static_cast<uint64_t>(config.num_blocks()))  // see leave_blocks()
+             ? "torch.mean(state, [0])"
+             : "(state[0] + torch.mean(state - state[0], [0]))";
 }
 
 ScriptValues script_values(const T5Config& config, int64_t valid_vocab) {
@@ -335,7 +338,7 @@ ScriptValues script_values(const T5Config& config, int64_t valid_vocab) {
     cross.push_back(attention + "keys(memory).contiguous()");
     cross.push_back(attention + "values(memory).contiguous()");
   }
-  const auto scale = number(1.0 / std::sqrt(static_cast<double>(config.d_model)));
+  const auto scale = number(1.0 / std::sqrt(static_cast<double>(config.output_width())));
   return {
       {"EPSILON", number(config.norm_epsilon)},
       {"MAX_DISTANCE", std::to_string(config.relative_max_distance)},

@@ -1,5 +1,7 @@
 #include "altup/modules/linear.h"
 
+#include <ATen/autocast_mode.h>
+
 #include "altup/modules/without_autocast.h"
 #include "altup/ops/ops.h"
 
@@ -18,15 +20,17 @@ bool has_few_rows(const torch::Tensor& x, const torch::Tensor& weight) {
   return x.numel() <= kFewRows * weight.size(1);
 }
 
-// The copy that autocast keeps of a parameter, where it is on. In inference mode it keeps none.
-torch::Tensor lowered(const torch::Tensor& weight) {
-  if (!at::autocast::is_autocast_enabled(at::kCPU)) return weight;
-  const c10::InferenceMode left(false);
-  const torch::NoGradGuard no_grad;
-  return at::autocast::cached_cast(at::autocast::get_autocast_dtype(at::kCPU), weight, at::kCPU);
-}
-
 }  // namespace
+
+torch::Tensor lowered(const torch::Tensor& weight) {
+  const auto device = weight.device().type();
+  if (!at::autocast::is_autocast_enabled(device)) return weight;
+  const auto type = at::autocast::get_autocast_dtype(device);
+  if (!c10::InferenceMode::is_enabled()) return at::autocast::cached_cast(type, weight, device);
+  const c10::InferenceMode left(false);  // in which no copy is kept
+  const torch::NoGradGuard no_grad;
+  return at::autocast::cached_cast(type, weight, device);
+}
 
 Int8Weight quantise(const torch::Tensor& weight) {
   const torch::NoGradGuard no_grad;

@@ -21,6 +21,10 @@ struct Int8Weight {
 /// Rounds to the nearest multiple of the row's largest magnitude / 127.
 Int8Weight quantise(const torch::Tensor& weight);
 
+/// A parameter in autocast's type, by the copy that autocast keeps of it, also in c10::InferenceMode;
+/// itself where autocast is off. A view has no copy that is kept: lower the whole, then take the part.
+torch::Tensor lowered(const torch::Tensor& weight);
+
 /// y = x W^T. x [..., in], weight [out, in] -> [..., out]. In c10::InferenceMode, on CPU: with `int8`
 /// in the place of `weight` where it is given; a step of decoding, up to 64 rows, by
 /// altup::linear_few_rows; and more rows not lowered by autocast where the processor would emulate

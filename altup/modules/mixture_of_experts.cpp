@@ -1,6 +1,5 @@
 #include "altup/modules/mixture_of_experts.h"
 
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -13,18 +12,12 @@
 namespace altup {
 namespace {
 
-// In autocast's type, by the copy of the parameter that it keeps.
-torch::Tensor lowered(const torch::Tensor& weight) {
-  const auto device = weight.device().type();
-  if (!at::autocast::is_autocast_enabled(device)) return weight;
-  return at::autocast::cached_cast(at::autocast::get_autocast_dtype(device), weight, device);
-}
-
 // torch::bmm, in fp32 where bf16 products would be emulated.
 torch::Tensor grouped_product(const torch::Tensor& a, const torch::Tensor& b) {
   if (!a.is_cpu() || a.scalar_type() != torch::kBFloat16 || multiplies_bf16()) {
     return torch::bmm(a, b);
   }
+  const WithoutAutocast in_fp32(at::kCPU);
   return torch::bmm(a.to(torch::kFloat), b.to(torch::kFloat)).to(torch::kBFloat16);
 }
 
@@ -59,8 +52,11 @@ torch::Tensor grouped_linear(const torch::Tensor& x, const torch::Tensor& weight
 class ExpertProducts {
  public:
   ExpertProducts(const torch::Tensor& weight, const Int8Weight& int8) : int8_(int8) {
+    if (!weight.defined()) return;
+    // Where bf16 would be emulated, project() looks to it what is lowered; int8 needs no bf16 beside it.
+    const bool by_autocast = !int8.values.defined() && (!weight.is_cpu() || multiplies_bf16());
     // unbind, not an index for each expert: its backward pass makes the weight's gradient once.
-    if (weight.defined()) weights_ = weight.unbind(0);
+    weights_ = (by_autocast ? lowered(weight) : weight).unbind(0);
   }
   torch::Tensor of(size_t expert, const torch::Tensor& x) const {
     if (!int8_.values.defined()) return project(x, weights_[expert]);

@@ -22,14 +22,16 @@ def enter_blocks(embedded: torch.Tensor, num_blocks: int, how: str = "copy") -> 
 def leave_blocks(state: torch.Tensor, how: str = "mean") -> torch.Tensor:
     """The state [K, B, T, d] becomes one vector a token again.
 
-    "mean"    [B, T, d]: what our models do for Recycled-AltUp; equal blocks give that block, exactly where K is a power of two
+    "mean"    [B, T, d]: what our models do for Recycled-AltUp; equal blocks give that block, exactly
     "sum"     [B, T, d]: as the paper has it; the same but for a factor K, which a norm behind it removes
     "concat"  [B, T, K·d]: the blocks side by side (AltUp)
     """
     if state.dim() != 4:
         raise ValueError(f"expected a state [K, B, T, d], got {list(state.shape)}")
     if how == "mean":
-        return state.mean(0)
+        if state.size(0).bit_count() == 1:
+            return state.mean(0)
+        return state[0] + (state - state[0]).mean(0)  # K times a number over K may not be that number
     if how == "sum":
         return state.sum(0)
     if how == "concat":

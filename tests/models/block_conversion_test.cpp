@@ -87,6 +87,21 @@ TEST(BlockConversion, KeepsTheLogits) {
   }
 }
 
+TEST(BlockConversion, OfDenseToRecycledKeepsEveryBit) {
+  torch::NoGradGuard no_grad;
+  const auto source = make_model(small_config());
+  const auto inputs = random_ids(3, 9, source->config());
+  const auto targets = random_ids(3, 7, source->config());
+  auto original = source;
+  const auto expected = original->forward(inputs, {}, targets);
+  for (const int64_t blocks : {2, 3, 5}) {
+    T5 target(small_config(Variant::kRecycled, blocks), /*initialise=*/false);
+    convert_blocks(source, target);
+    target->eval();
+    EXPECT_TRUE(torch::equal(target->forward(inputs, {}, targets), expected)) << blocks;
+  }
+}
+
 // From identical blocks on, training moves every one of them.
 TEST(BlockConversion, EveryBlockHasAGradientAfterwards) {
   const auto source = make_model(small_config());

@@ -180,5 +180,21 @@ TEST_P(FirstLoss, IsNearTheLogarithmOfTheVocabulary) {
   EXPECT_NEAR(result.loss.item<double>() / 120, std::log(1000.0) + 0.5, 0.4);
 }
 
+// Of normal numbers of variance 1 half are within 0.674 of 0. (The loss says less: the id that went in
+// has a large logit, since what came of it is close to its embedding still.)
+TEST(TiedHead, OfSeveralBlocksHasLogitsOfVarianceOne) {
+  auto config = medium_config();
+  config.tie_embeddings = true;
+  config.altup.variant = Variant::kAltUp;
+  for (const int64_t blocks : {1, 2, 4}) {
+    config.altup.blocks = blocks;
+    torch::manual_seed(4);
+    T5 model(config);
+    const torch::NoGradGuard no_grad;
+    const auto logits = model->forward(random_ids(4, 50, config), {}, random_ids(4, 30, config));
+    EXPECT_NEAR(logits.abs().median().item<double>(), 0.674, 0.05) << blocks;
+  }
+}
+
 }  // namespace
 }  // namespace altup

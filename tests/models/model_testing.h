@@ -58,6 +58,8 @@ inline std::vector<NamedConfig> kinds_without_mixtures() {
   kinds.back().config.tie_embeddings = true;
   kinds.push_back({"TiedRecycled2", small_config(Variant::kRecycled, 2)});
   kinds.back().config.tie_embeddings = true;
+  kinds.push_back({"TiedAltUp2", small_config(Variant::kAltUp, 2)});
+  kinds.back().config.tie_embeddings = true;
   kinds.push_back({"AltUp2Summed", small_config(Variant::kAltUp, 2)});
   kinds.back().config.altup.cross_attention = CrossAttentionWidth::kSummed;
   kinds.push_back({"AltUp2Same", small_config(Variant::kAltUp, 2)});

@@ -12,6 +12,7 @@
 
 #include "altup/modules/activation_checkpoint.h"
 #include "altup/modules/feed_forward.h"
+#include "altup/ops/ops.h"
 #include "tests/support/gradcheck.h"
 
 namespace altup {
@@ -346,6 +347,29 @@ TEST_P(Mixture, QuantisedReadsTheInt8CopiesInInferenceOnly) {
   EXPECT_LT((near - exact).abs().max().item<double>(), 0.03 * scale);
   EXPECT_GT((near - exact).abs().max().item<double>(), 1e-5 * scale);
   EXPECT_EQ(mixture->forward(x, tokens).abs().max().item<double>(), 0.0);
+}
+
+// A part of a parameter, one expert's, would be cast anew at every step of decoding.
+TEST(MixtureOfExperts, UnderAutocastWeightsAreCastOnce) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "no bf16 instructions: project() says what is lowered";
+  auto mixture = make_mixture(small_mixture());
+  mixture->to(torch::kFloat);
+  mixture->eval();
+  const auto x = torch::randn({3, 5, 6});
+  c10::InferenceMode inference;
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  const auto first = mixture(x, RoutedTokens{});
+  mixture->experts->wo.mul_(2.0);
+  const auto second = mixture(x, RoutedTokens{});
+  at::autocast::clear_cache();
+  const auto cast_anew = mixture(x, RoutedTokens{});
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  EXPECT_TRUE(torch::equal(second, first));
+  EXPECT_LT(
+      (cast_anew.to(torch::kFloat) - 2.0 * first.to(torch::kFloat)).abs().max().item<double>(),
+      1e-3);
 }
 
 TEST(MixtureOfExperts, JitterIsOnTheRoutersInputOnly) {

@@ -134,6 +134,12 @@ def test_equal_blocks_start_as_the_dense_model(altup):
     assert len(alone.altup) == 0 and alone(embedded.unsqueeze(0))[0].equal(dense)
 
 
+def test_equal_blocks_leave_as_that_block(altup):
+    block = torch.randn(2, 5, 16)
+    for blocks in (1, 2, 3, 5, 7):
+        assert altup.leave_blocks(altup.enter_blocks(block, blocks, "copy"), "mean").equal(block), blocks
+
+
 def test_blocks_enter_and_leave(altup):
     embedded = torch.arange(24.0).view(1, 2, 12)
     copied, split = altup.enter_blocks(embedded, 3), altup.enter_blocks(embedded, 3, "split")
