@@ -212,9 +212,9 @@ void check_run(const RunConfig& config) {
                         "; expected a divisor of train.batch_size, ", train.batch_size));
   }
   const auto& optimizer = config.optimizer;
-  const bool ends_at_zero =
-      optimizer.schedule == Schedule::kLinear || optimizer.schedule == Schedule::kCosine;
-  if (ends_at_zero && optimizer.warmup_steps >= train.steps) {
+  // The default of 10,000 belongs to rsqrt, which starts at its highest rate.
+  const bool climbs = optimizer.schedule != Schedule::kRsqrt && optimizer.warmup_steps > 0;
+  if (climbs && optimizer.warmup_steps >= train.steps) {
     throw UserError(str("optimizer.warmup_steps is ", optimizer.warmup_steps,
                         "; expected fewer than train.steps, ", train.steps,
                         ", or the schedule never leaves its warm-up"));

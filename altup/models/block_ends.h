@@ -15,8 +15,7 @@ torch::Tensor enter_blocks(const torch::Tensor& embedded, const T5Config& config
 
 /// state [K, B, T, d] -> [B, T, K·d], the blocks side by side, where `wide`; else [B, T, d], their
 /// mean. (The paper sums; the RMSNorm that follows removes the factor K, and the mean of equal
-/// blocks is that block, exactly where K is a power of two, so that Recycled starts as the dense
-/// model.)
+/// blocks is that block, bit for bit, so that Recycled starts as the dense model.)
 torch::Tensor leave_blocks(const torch::Tensor& state, bool wide);
 
 }  // namespace altup

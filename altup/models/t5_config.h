@@ -153,7 +153,9 @@ struct MoeConfig {
           self.load_balance_loss);
     visit(Field{"router_z_loss", "weight of the mean (log Z)^2 of a router's logits", 0},
           self.router_z_loss);
-    visit(Field{"jitter", "in training a router's input is times a number in 1 - jitter to 1 + it",
+    visit(Field{"jitter",
+                "in training a router's input is multiplied by random numbers from 1 - jitter to 1 "
+                "+ jitter",
                 0, 0.999},
           self.jitter);
   }
@@ -191,7 +193,8 @@ struct T5Config {
     visit(Field{"vocab_size", "rows of the embedding; at least pieces + sentinels", 4, 1 << 24},
           self.vocab_size);
     visit(Field{"feed_forward", "gated_gelu (T5 1.1) or relu (T5 1.0)"}, self.feed_forward);
-    visit(Field{"tie_embeddings", "the head is the embedding, scaled by d_model^-0.5"},
+    visit(Field{"tie_embeddings",
+                "the head is the embedding; what it reads is scaled by its width^-0.5"},
           self.tie_embeddings);
     visit(Field{"dropout", "rate, in training", 0, 0.999}, self.dropout);
     visit(Field{"relative_buckets", "buckets of the relative position bias", 4, 4096},

@@ -37,6 +37,7 @@ seed = {seed}
 name = "adamw"
 learning_rate = 0.01
 schedule = "constant"
+warmup_steps = 0
 """
 
 VARIANTS = {

@@ -191,9 +191,11 @@ TEST(RunConfig, ChecksBetweenKeysNameThePlaceOfOne) {
   EXPECT_THAT(complaint("[train]\nbatch_size = 12\n", {"train.micro_batch_size=24"}),
               StartsWith("--set train.micro_batch_size=24: train.micro_batch_size is 24"));
   // The key at fault has its default; the place of the other one helps more than none.
-  EXPECT_THAT(
-      complaint("[optimizer]\nschedule=\"linear\"\nlearning_rate=1e-3\n[train]\nsteps = 10\n"),
-      StartsWith("run.toml:5: optimizer.warmup_steps is 10000; expected fewer"));
+  for (const std::string schedule : {"linear", "constant"}) {
+    EXPECT_THAT(complaint("[optimizer]\nschedule=\"" + schedule +
+                          "\"\nlearning_rate=1e-3\n[train]\nsteps = 10\n"),
+                StartsWith("run.toml:5: optimizer.warmup_steps is 10000; expected fewer"));
+  }
   EXPECT_THAT(complaint("[model]\ntie_embeddings = true\n[altup]\nvariant = \"sum\"\n"),
               StartsWith("run.toml:2: model.tie_embeddings is true"));
   EXPECT_THAT(complaint("[model]\nrelative_buckets = 33\n"),
