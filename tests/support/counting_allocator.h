@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 
 namespace altup::testing {
 
@@ -19,13 +20,18 @@ class CountingAllocator : public c10::Allocator {
   }
 
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = c10::GetDefaultCPUAllocator()->raw_allocate(bytes);
+    auto* block = static_cast<char*>(c10::GetDefaultCPUAllocator()->raw_allocate(kHeader + bytes));
+    std::memcpy(block, &bytes, sizeof(bytes));
     const int64_t now = live_ += static_cast<int64_t>(bytes);
     int64_t most = most_;
     while (now > most && !most_.compare_exchange_weak(most, now)) {
     }
-    return {data, new Block{data, bytes}, &release, c10::Device(c10::kCPU)};
+    void* data = block + kHeader;
+    return {data, data, &release, c10::Device(c10::kCPU)};
   }
+  /// For those who ask for memory without a tensor, as bf16 products do. They want data and context to
+  /// be one pointer, so that the size has to stand before the data.
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, std::size_t count) const override {
     default_copy_data(to, from, count);
   }
@@ -36,21 +42,20 @@ class CountingAllocator : public c10::Allocator {
   void forget() { most_ = live_.load(); }
 
  private:
-  struct Block {
-    void* data;
-    size_t bytes;
-  };
+  static constexpr size_t kHeader = 64;  // keeps LibTorch's alignment
 
   CountingAllocator() {
     constexpr uint8_t kFirst = 255;
     c10::SetCPUAllocator(this, kFirst);
   }
 
-  static void release(void* context) {
-    auto* block = static_cast<Block*>(context);
-    instance().live_ -= static_cast<int64_t>(block->bytes);
-    c10::GetDefaultCPUAllocator()->raw_deallocate(block->data);
-    delete block;
+  static void release(void* data) {
+    if (data == nullptr) return;
+    auto* block = static_cast<char*>(data) - kHeader;
+    size_t bytes = 0;
+    std::memcpy(&bytes, block, sizeof(bytes));
+    instance().live_ -= static_cast<int64_t>(bytes);
+    c10::GetDefaultCPUAllocator()->raw_deallocate(block);
   }
 
   std::atomic<int64_t> live_{0};
