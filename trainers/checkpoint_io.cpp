@@ -14,6 +14,9 @@ namespace altup {
 
 namespace fs = std::filesystem;
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StepSums, steps, loss, correct, span_tokens, target_tokens,
+                                   tokens, seconds, data_seconds, routing)
+
 namespace {
 
 constexpr const char* kModelFile = "model.safetensors";
@@ -52,10 +55,13 @@ void save_checkpoint(const fs::path& run, const RunConfig& config, const T5& mod
   CheckpointWriter writer(parent, step_name(state.step));
   write_model_files(writer.directory(), config, model, tokenizer);
   write_safetensors(writer.directory() / kOptimizerFile, optimizer.state());
-  nlohmann::json json = {
-      {"step", state.step},           {"tokens", state.tokens},
-      {"seconds", state.seconds},     {"data", nlohmann::json::parse(state.data)},
-      {"best_step", state.best_step}, {"evaluation_due", state.evaluation_due}};
+  nlohmann::json json = {{"step", state.step},
+                         {"tokens", state.tokens},
+                         {"seconds", state.seconds},
+                         {"data", nlohmann::json::parse(state.data)},
+                         {"best_step", state.best_step},
+                         {"evaluation_due", state.evaluation_due},
+                         {"since_record", state.since_record}};
   if (state.best) json["best"] = *state.best;
   write_file_atomic(writer.directory() / kStateFile, json.dump(2) + "\n");
   writer.commit();
@@ -121,6 +127,7 @@ TrainState load_training(const fs::path& checkpoint, T5& model, Optimizer& optim
     state.data = json.at("data").dump();
     state.best_step = json.at("best_step");
     state.evaluation_due = json.value("evaluation_due", false);
+    state.since_record = json.value("since_record", StepSums());
     if (json.contains("best")) state.best = json.at("best").get<double>();
   } catch (const nlohmann::json::exception& error) {
     throw UserError(state_file.string(), str("is no training state: ", error.what()));

@@ -14,6 +14,7 @@
 #include "altup/models/t5.h"
 #include "altup/optim/optimizer.h"
 #include "trainers/run_config.h"
+#include "trainers/step_sums.h"
 
 namespace altup {
 
@@ -27,6 +28,7 @@ struct TrainState {
   std::optional<double> best;  ///< best value of the run's best metric so far
   int64_t best_step = 0;
   bool evaluation_due = false;  ///< of this step: a signal came first
+  StepSums since_record;        ///< for the next record of metrics
 };
 
 /// Writes `run`/checkpoints/step-NNNNNNNN atomically, moves `latest` (and `best` where `is_best`),

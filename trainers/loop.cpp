@@ -1,7 +1,6 @@
 // The loop that pre-training and fine-tuning share: step, log, evaluate, save.
 #include <chrono>
 #include <cmath>
-#include <map>
 #include <utility>
 
 #include "altup/checkpoint/directory.h"
@@ -11,6 +10,7 @@
 #include "trainers/checkpoint_io.h"
 #include "trainers/profile.h"
 #include "trainers/runtime.h"
+#include "trainers/step_sums.h"
 #include "trainers/train_step.h"
 #include "trainers/training.h"
 
@@ -30,49 +30,25 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// Sums over the steps since the last log line.
-struct Interval {
-  double loss = 0.0;
-  double correct = 0.0;
-  double span_tokens = 0.0;
-  int64_t target_tokens = 0;
-  int64_t tokens = 0;
-  double seconds = 0.0;
-  double data_seconds = 0.0;
-  std::map<std::string, double> routing;
-  int64_t steps = 0;
-  StepResult last;
-
-  void add(const StepResult& step, double step_seconds, double wait_seconds) {
-    loss += step.loss * static_cast<double>(step.target_tokens);
-    correct += step.correct;
-    span_tokens += step.span_tokens;
-    target_tokens += step.target_tokens;
-    tokens += step.tokens;
-    seconds += step_seconds;
-    data_seconds += wait_seconds;
-    for (const auto& [name, value] : step.routing) routing[name] += value;
-    ++steps;
-    last = step;
+// Of training up to this step, the last of those in the sums.
+MetricRecord record_of(const TrainState& state, const StepResult& last) {
+  const auto& sums = state.since_record;
+  MetricRecord record{.step = state.step, .split = "train", .values = {}};
+  record.values = {
+      {"loss", sums.loss / static_cast<double>(sums.target_tokens)},
+      {"accuracy", sums.span_tokens > 0 ? 100.0 * sums.correct / sums.span_tokens : 0.0},
+      {"tokens", static_cast<double>(state.tokens)},
+      {"tokens_per_second", static_cast<double>(sums.tokens) / sums.seconds},
+      {"learning_rate", last.learning_rate},
+      {"gradient_norm", last.gradient_norm},
+      {"seconds", state.seconds},
+      {"data_seconds", sums.data_seconds},
+      {"peak_memory_mib", peak_memory_mib()}};
+  for (const auto& [name, sum] : sums.routing) {
+    record.values[name] = sum / static_cast<double>(sums.steps);
   }
-
-  MetricRecord record(const TrainState& state) const {
-    MetricRecord record{.step = state.step, .split = "train", .values = {}};
-    record.values = {{"loss", loss / static_cast<double>(target_tokens)},
-                     {"accuracy", span_tokens > 0 ? 100.0 * correct / span_tokens : 0.0},
-                     {"tokens", static_cast<double>(state.tokens)},
-                     {"tokens_per_second", static_cast<double>(tokens) / seconds},
-                     {"learning_rate", last.learning_rate},
-                     {"gradient_norm", last.gradient_norm},
-                     {"seconds", state.seconds},
-                     {"data_seconds", data_seconds},
-                     {"peak_memory_mib", peak_memory_mib()}};
-    for (const auto& [name, sum] : routing) {
-      record.values[name] = sum / static_cast<double>(steps);
-    }
-    return record;
-  }
-};
+  return record;
+}
 
 class Loop {
  public:
@@ -164,7 +140,8 @@ class Loop {
     ++session_steps_;
     session_tokens_ += result.tokens;
     session_seconds_ += seconds;
-    interval_.add(result, seconds, wait);
+    state_.since_record.add(result, seconds, wait);
+    last_step_ = result;
   }
 
   bool due(int64_t every) const {
@@ -173,8 +150,8 @@ class Loop {
 
   void log() {
     if (!due(train_.log_every)) return;
-    write(interval_.record(state_));
-    interval_ = Interval();
+    write(record_of(state_, last_step_));
+    state_.since_record = {};
   }
 
   void evaluate() {
@@ -257,7 +234,7 @@ class Loop {
   TrainState state_;
   SignalWatch signals_;
   std::vector<std::unique_ptr<MetricSink>> sinks_;
-  Interval interval_;
+  StepResult last_step_;
   std::vector<MetricRecord> evaluation_;
   int64_t saved_step_ = -1;
   std::unique_ptr<Profile> profile_;

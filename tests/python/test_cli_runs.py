@@ -288,6 +288,17 @@ def test_killed_run_goes_on_bit_for_bit_from_its_last_checkpoint(world, uninterr
         assert repeatable(records_of(run)) == repeatable(records_of(uninterrupted))
 
 
+def test_record_after_a_resume_is_of_its_whole_interval(world):
+    """Steps 1 to 25 are in the checkpoint of a killed run, of which 22 to 25 belong to the record of step 28."""
+    command = [*LONG_RUN, "train.log_every=7", "--output"]
+    run, whole = world.directory / "intervals", world.directory / "whole_intervals"
+    assert interrupt(world, [*command, run], signal.SIGKILL, lambda: saved_step(run) > 0) == -signal.SIGKILL
+    assert saved_step(run) % 7 > 0
+    for output in (run, whole):
+        world.succeed(*command, output)
+    assert repeatable(records_of(run, "train")) == repeatable(records_of(whole, "train"))
+
+
 @pytest.mark.parametrize("step", [STEPS // 2, STEPS])
 def test_evaluation_that_a_signal_cut_short_is_made_up_for(world, step):
     """The step is done and its evaluation, of a text that takes a while, is not: the same command still measures it."""
