@@ -24,7 +24,7 @@ namespace {
 constexpr int kNotStarted = 127;  // as a shell says it
 
 // Between fork and exec: nothing that allocates.
-[[noreturn]] void become(char* const* arguments, pid_t parent) {
+[[noreturn]] void become(char* const* arguments, pid_t parent, const sigset_t* mask) {
   ::setpgid(0, 0);
 #if defined(__linux__)
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -32,6 +32,7 @@ constexpr int kNotStarted = 127;  // as a shell says it
   if (::getppid() != parent) ::_exit(kNotStarted);  // it died before the line above
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  ::pthread_sigmask(SIG_SETMASK, mask, nullptr);
   const int nothing = ::open("/dev/null", O_RDONLY);
   if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
   ::execv(arguments[0], arguments);
@@ -45,10 +46,20 @@ ChildResult run_child(const std::vector<std::string>& command, const std::functi
   for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const pid_t parent = ::getpid();
+  // A signal that came before the child has its own handlers would be noted by a copy of ours, and be
+  // lost with it: until then it waits.
+  sigset_t ends;
+  sigset_t before;
+  ::sigemptyset(&ends);
+  ::sigaddset(&ends, SIGINT);
+  ::sigaddset(&ends, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &ends, &before);
   const pid_t child = ::fork();
-  if (child == 0) become(arguments.data(), parent);
+  if (child == 0) become(arguments.data(), parent, &before);
+  const int failure = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (child < 0) {
-    throw std::runtime_error(str(command.front(), ": cannot be started: ", std::strerror(errno)));
+    throw std::runtime_error(str(command.front(), ": cannot be started: ", std::strerror(failure)));
   }
   ::setpgid(child, child);  // here too, so that it holds before the first signal
   bool told = false;

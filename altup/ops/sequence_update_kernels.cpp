@@ -8,6 +8,23 @@
 namespace altup::internal::ALTUP_VECTOR_NAMESPACE {
 namespace {
 
+// A sum of vectors, lane by lane in double: in fp32 the many terms of an anchor, which cancel each
+// other in part, would lose digits.
+class PreciseSum {
+ public:
+  void add(const Vector& terms) {
+    for (int lane = 0; lane < kLanes; ++lane) lanes_[lane] += terms[lane];
+  }
+  double total() const {
+    double sum = 0;
+    for (const double lane : lanes_) sum += lane;
+    return sum;
+  }
+
+ private:
+  double lanes_[kLanes] = {};
+};
+
 void forward(const SequenceUpdateArguments& args, std::int64_t begin, std::int64_t end) {
   const float mixed = args.a2 - args.b * (args.a1 + args.a2);
   for (std::int64_t n = begin; n < end; ++n) {
@@ -36,29 +53,31 @@ void backward(const SequenceUpdateArguments& args, std::int64_t begin, std::int6
     const float* const x_tilde = args.x_tilde + anchor * args.width;
     float* const dx_own = args.dx + args.places[anchor] * args.width;
     float* const dx_tilde = args.dx_tilde + anchor * args.width;
-    Vector of_rows{};
-    Vector of_own{};
-    Vector of_innovation{};
+    PreciseSum of_rows;
+    PreciseSum of_own;
+    PreciseSum of_innovation;
     along(args.width, [&]<bool kWhole>(std::int64_t at, std::int64_t count) ALTUP_INLINE_LAMBDA {
       Vector s{};
+      Vector of_column{};
       for (std::int64_t n = first; n < last; ++n) {
         const Vector dy = load<kWhole>(args.dy + n * args.width + at, count);
-        of_rows += dy * load<kWhole>(args.x + n * args.width + at, count);
+        of_column += dy * load<kWhole>(args.x + n * args.width + at, count);
         s += dy;
         store<kWhole, float>(args.a1 * dy, args.dx + n * args.width + at, count);
       }
+      of_rows.add(of_column);
       store<kWhole, float>(args.b * s, dx_tilde + at, count);
       if (first == last) return;  // its place is another's
       const Vector x_own = load<kWhole>(own + at, count);
-      of_own += s * x_own;
-      of_innovation += s * (load<kWhole>(x_tilde + at, count) - both * x_own);
+      of_own.add(s * x_own);
+      of_innovation.add(s * (load<kWhole>(x_tilde + at, count) - both * x_own));
       const Vector so_far = load<kWhole>(static_cast<const float*>(dx_own) + at, count);
       store<kWhole, float>(so_far + mixed * s, dx_own + at, count);
     });
     double* const sum = sums + anchor * kSequenceUpdateSums;
-    sum[0] = sum_of_lanes(of_rows);
-    sum[1] = sum_of_lanes(of_own);
-    sum[2] = sum_of_lanes(of_innovation);
+    sum[0] = of_rows.total();
+    sum[1] = of_own.total();
+    sum[2] = of_innovation.total();
   }
 }
 

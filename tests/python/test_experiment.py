@@ -144,6 +144,14 @@ def test_an_interrupted_grid_comes_to_the_same_end(grid, whole):
         assert metrics(grid.directory / "short" / variant / f"seed-{seed}") == metrics(output / variant / f"seed-{seed}")
 
 
+def test_a_run_is_ended_however_soon_after_its_start(grid):
+    """Time that is up at once: the signal reaches a run that is only just being started."""
+    for number in range(10):
+        minutes = 1e-5 * (1 + number)  # under a millisecond and more
+        done = grid(*experiment("--output", f"at_once_{number}", "--minutes", minutes, "--set", "train.steps=1000"))
+        assert "0 of 4 runs are finished" in done.stderr, done.stderr
+
+
 def test_a_part_of_the_grid(grid):
     assert grid(*experiment("--output", "part", "--only", "recycled", "--seeds", 2)).returncode == 0
     finished = [(run["variant"], run["seed"]) for run in listed(grid, "--output", "part") if run["finished"]]
