@@ -16,6 +16,7 @@ struct Options {
   std::string checkpoint;
   std::string format = "torchscript";
   std::string output;
+  bool fused = false;
   std::string dtype = "fp32";
   uint64_t max_shard_bytes = HuggingFaceExport{}.max_shard_bytes;
 };
@@ -27,10 +28,13 @@ int export_to_torchscript(const Options& options, const Command& command) {
     throw UserError(options.output, "is no ordinary file; expected a new one or one to replace");
   }
   auto loaded = load_model(options.checkpoint, torch::kCPU);
-  export_torchscript(loaded.model, options.output, loaded.tokenizer->vocab_size());
+  export_torchscript(loaded.model, options.output, loaded.tokenizer->vocab_size(),
+                     options.fused ? ScriptOperators::kFused : ScriptOperators::kAten);
   log_info("wrote ", options.output,
-           ": forward, encode and generate, checked against the checkpoint");
-  write_json(command, {{"format", options.format}, {"output", options.output}});
+           ": forward, encode and generate, checked against the checkpoint",
+           options.fused ? "; load libaltup_ops.so before it" : "");
+  write_json(command,
+             {{"format", options.format}, {"output", options.output}, {"fused", options.fused}});
   return 0;
 }
 
@@ -72,6 +76,9 @@ void add_export(CLI::App& app, Command& command) {
   sub->add_option("--output", options->output, "File; for huggingface a directory")
       ->required()
       ->type_name("PATH");
+  auto* fused = sub->add_flag("--fused", options->fused,
+                              "torchscript: the altup:: operators; the file then needs "
+                              "libaltup_ops.so loaded");
   auto* dtype = sub->add_option("--dtype", options->dtype, "huggingface: type of the weights")
                     ->check(CLI::IsMember({"fp32", "bf16"}))
                     ->capture_default_str();
@@ -80,9 +87,12 @@ void add_export(CLI::App& app, Command& command) {
                     ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
                     ->check(above_zero())
                     ->default_str("5GB");
-  sub->callback([options, &command, dtype, shard] {
-    command.action = [options, &command, dtype, shard] {
-      if (options->format == "huggingface") return export_to_hugging_face(*options, command);
+  sub->callback([options, &command, fused, dtype, shard] {
+    command.action = [options, &command, fused, dtype, shard] {
+      if (options->format == "huggingface") {
+        if (fused->count() > 0) throw UserError("--fused is for --to torchscript");
+        return export_to_hugging_face(*options, command);
+      }
       if (dtype->count() + shard->count() > 0) {
         throw UserError("--dtype and --max-shard-size are for --to huggingface; expected neither");
       }

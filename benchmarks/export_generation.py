@@ -5,9 +5,9 @@ Runs of the two are interleaved, so that a machine that is busy now and then slo
 in a Python that has nothing but torch, the program as `altup bench generate`; both ignore the time of loading and run once
 before they are timed. Prints a table, and exits with 1 where the file is slower by more than --limit.
 
-    benchmarks/export_generation.py [--checkpoint DIR] [--program build/altup]
+    benchmarks/export_generation.py [--checkpoint DIR] [--program build/altup] [--fused build/libaltup_ops.so]
 
-Without --checkpoint it makes one: T5 1.1 small with random weights and the vocabulary of --tokenizer.
+With --fused the file is that of `altup export --fused`. Without --checkpoint it makes one: T5 1.1 small with random weights and the vocabulary of --tokenizer.
 """
 import argparse
 import json
@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Run apart: one process for each batch size, which answers each line of its input with the seconds of one call.
 WORKER = """
 import sys, time, torch
-path, batch, length, new, threads = sys.argv[1], *map(int, sys.argv[2:])
+path, batch, length, new, threads = sys.argv[1], *map(int, sys.argv[2:6])
+for library in sys.argv[6:]:
+    torch.ops.load_library(library)
 torch.set_num_threads(threads)
 torch.set_flush_denormal(True)
 model = torch.jit.load(path)
@@ -70,6 +72,7 @@ def main() -> int:
     parser.add_argument("--tokenizer", help="SentencePiece model of 32,000 pieces, where no checkpoint is given")
     parser.add_argument("--program", default=str(ROOT / "build/altup"))
     parser.add_argument("--python", default=sys.executable, help="a Python that has torch")
+    parser.add_argument("--fused", metavar="LIBRARY", help="export with --fused, and load this library of operators")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--input-length", type=int, default=128)
     parser.add_argument("--max-new-tokens", type=int, default=64)
@@ -86,12 +89,14 @@ def main() -> int:
         options.checkpoint = options.checkpoint or make_checkpoint(options.program, directory, options.tokenizer)
         exported = directory / "model.pt"
         export = ("export", "--checkpoint", options.checkpoint, "--to", "torchscript", "--output", exported)
-        subprocess.run([options.program, *map(str, export)], check=True)
+        fused = ("--fused",) if options.fused else ()
+        library = (options.fused,) if options.fused else ()
+        subprocess.run([options.program, *map(str, export), *fused], check=True)
         print("| batch | program, s | exported, s | exported / program | tokens/s, exported |\n|---|---|---|---|---|")
         for batch in options.batches:
             sizes = (batch, options.input_length, options.max_new_tokens, options.threads)
             worker = subprocess.Popen(
-                [options.python, "-W", "ignore", "-c", WORKER, str(exported), *map(str, sizes)],
+                [options.python, "-W", "ignore", "-c", WORKER, str(exported), *map(str, sizes), *library],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

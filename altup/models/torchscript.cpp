@@ -26,11 +26,22 @@ namespace {
 namespace fs = std::filesystem;
 using Script = torch::jit::Module;
 
+// Names of a source text that are neither parameters nor locals: torch.NAME, and altup.NAME.
+struct OperatorNames : torch::jit::NativeResolver {
+  std::shared_ptr<torch::jit::SugaredValue> resolveValue(
+      const std::string& name, torch::jit::GraphFunction& method,
+      const torch::jit::SourceRange& place) override {
+    if (name == "altup") return std::make_shared<torch::jit::BuiltinModule>("altup");
+    return NativeResolver::resolveValue(name, method, place);
+  }
+};
+
 // Instances of a class share one TorchScript type, as twelve layers share the code of one.
 class Mirror {
  public:
-  Mirror(const T5Config& config, int64_t valid_vocab)
-      : config_(config), sources_(torchscript_sources(config, valid_vocab)) {}
+  Mirror(const T5Config& config, int64_t valid_vocab, ScriptOperators operators)
+      : config_(config),
+        sources_(torchscript_sources(config, valid_vocab, operators == ScriptOperators::kFused)) {}
 
   Script of(const torch::nn::Module& module, const std::string& path) {
     const auto name = class_of(module, path);
@@ -51,7 +62,9 @@ class Mirror {
       script.register_module(child_name, of(*child.value(), path + "." + child_name));
     }
     const auto source = sources_.find(name);
-    if (known == nullptr && source != sources_.end()) script.define(source->second);
+    if (known == nullptr && source != sources_.end()) {
+      script.define(source->second, std::make_shared<OperatorNames>());
+    }
     return script;
   }
 
@@ -193,7 +206,8 @@ struct TemporaryFile {
 
 }  // namespace
 
-void export_torchscript(T5& model, const fs::path& path, int64_t valid_vocab) {
+void export_torchscript(T5& model, const fs::path& path, int64_t valid_vocab,
+                        ScriptOperators operators) {
   const auto& config = model->config();
   TORCH_CHECK(valid_vocab >= 0 && valid_vocab <= config.vocab_size, "valid_vocab is ", valid_vocab,
               "; expected 0 to ", config.vocab_size);
@@ -204,7 +218,7 @@ void export_torchscript(T5& model, const fs::path& path, int64_t valid_vocab) {
   torch::NoGradGuard no_grad;
   EvaluationMode evaluation(*model);
   const int64_t valid = valid_vocab > 0 ? valid_vocab : config.vocab_size;
-  Mirror(config, valid)
+  Mirror(config, valid, operators)
       .of(*model, "model")
       .save(temporary.path.string(),
             {{"config.json", to_json(config)}, {"valid_vocab", std::to_string(valid)}});

@@ -1,6 +1,6 @@
 // Export as TorchScript: one file that torch.jit.load opens, in Python or in C++, with no library
-// of ours. The only part of the project that knows TorchScript. The file's methods and the names of
-// its parameters: docs/export.md.
+// of ours or with altup_ops. The only part of the project that knows TorchScript. The file's methods
+// and the names of its parameters: docs/export.md.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,10 @@
 #include "altup/models/t5.h"
 
 namespace altup {
+
+/// What a file is made of: operators of ATen, which every PyTorch has, or where there is one the
+/// operators of altup_ops, which has to be loaded before the file.
+enum class ScriptOperators { kAten, kFused };
 
 /// Writes `model` to `path`, in fp32 and on the CPU, with the methods
 ///   forward(input_ids, attention_mask, decoder_input_ids) -> logits [B, T, vocab_size]
@@ -20,6 +24,7 @@ namespace altup {
 /// The written file is loaded again and compared with the model before it takes its name: logits
 /// of padded batches, and generated ids. Throws std::runtime_error with the difference where they
 /// disagree, and UserError where `path` cannot be written; `path` is then as it was.
-void export_torchscript(T5& model, const std::filesystem::path& path, int64_t valid_vocab);
+void export_torchscript(T5& model, const std::filesystem::path& path, int64_t valid_vocab,
+                        ScriptOperators operators = ScriptOperators::kAten);
 
 }  // namespace altup

@@ -31,7 +31,8 @@ def forward(self, x: Tensor, x_tilde: Tensor, active: int) -> Tensor:
 )";
 
 const char* const kSequenceUpdate = R"(
-def forward(self, x: Tensor, own: Tensor, x_tilde: Tensor, anchors: Tensor) -> Tensor:
+def forward(self, x: Tensor, own: Tensor, x_tilde: Tensor, inside: Tensor,
+            anchors: Tensor) -> Tensor:
     a1 = self.prediction_coefs[0]
     a2 = self.prediction_coefs[1]
     b = self.correction_coefs[0]
@@ -74,14 +75,13 @@ def pool(self, x: Tensor, visible: Tensor, anchors: Tensor) -> Tensor:
     sums = torch.scatter_add(none, 1, index, x * visible.type_as(x).unsqueeze(2))
     return sums / torch.clamp_min(counts, 1)
 
-def forward(self, embedded: Tensor, mask_bias: Tensor, visible: Tensor) -> Tensor:
-    bias = self.relative_bias.forward(embedded.size(1), 1) + mask_bias  # [B, H, S, S]
+def forward(self, embedded: Tensor, visible: Tensor) -> Tensor:
+    bias = $ENCODER_BIAS
     anchors = self.anchors_of(visible)
     places = self.places_of(visible)
     inside = torch.clamp_max(places, embedded.size(1) - 1)
     few = $FEW
-    hidden = torch.logical_not(few).type_as(embedded) * $HIDDEN
-    few_bias = self.relative_bias.forward(few.size(1), $STRIDE) + hidden.unsqueeze(1).unsqueeze(1)
+    few_bias = $FEW_BIAS
     state = $ENTER
     $ENCODER_LAYERS
     return self.final_norm.forward($LEAVE_ENCODER)
@@ -94,10 +94,10 @@ std::string short_encoder_layers(const T5Config& config) {
     if (config.strides_layer(i)) {
       lines.emplace_back("own = self.take(state, inside)");
       lines.push_back(str("computed = ", layer, "own, few_bias, few)"));
-      lines.push_back(
-          config.altup.variant == Variant::kSequence
-              ? str("state = self.altup.layer_", i - 1, ".forward(state, own, computed, anchors)")
-              : str("state = self.put(state, computed, inside, anchors)"));
+      lines.push_back(config.altup.variant == Variant::kSequence
+                          ? str("state = self.altup.layer_", i - 1,
+                                ".forward(state, own, computed, inside, anchors)")
+                          : str("state = self.put(state, computed, inside, anchors)"));
       continue;
     }
     const bool is_pooled = config.pools_memory() && i > 0;

@@ -11,7 +11,8 @@
 namespace altup {
 
 /// Source of each class by name: "T5", "Encoder", "EncoderLayer", … Sizes, and a line for each
-/// layer of a stack, are written out.
-std::map<std::string, std::string> torchscript_sources(const T5Config& config, int64_t valid_vocab);
+/// layer of a stack, are written out. `fused`: of the operators of altup_ops where there is one.
+std::map<std::string, std::string> torchscript_sources(const T5Config& config, int64_t valid_vocab,
+                                                       bool fused);
 
 }  // namespace altup

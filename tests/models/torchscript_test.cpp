@@ -22,9 +22,19 @@ using testing::random_ids;
 using testing::small_config;
 using testing::TempDir;
 
-class Export : public ::testing::TestWithParam<NamedConfig> {};
-INSTANTIATE_TEST_SUITE_P(Models, Export, ::testing::ValuesIn(testing::every_kind()),
-                         [](const auto& info) { return info.param.name; });
+class Export : public ::testing::TestWithParam<std::tuple<NamedConfig, ScriptOperators>> {
+ protected:
+  const T5Config& config() const { return std::get<0>(GetParam()).config; }
+  ScriptOperators operators() const { return std::get<1>(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Models, Export,
+                         ::testing::Combine(::testing::ValuesIn(testing::every_kind()),
+                                            ::testing::Values(ScriptOperators::kAten,
+                                                              ScriptOperators::kFused)),
+                         [](const auto& info) {
+                           const bool fused = std::get<1>(info.param) == ScriptOperators::kFused;
+                           return std::get<0>(info.param).name + (fused ? "Fused" : "");
+                         });
 
 torch::Tensor generate(torch::jit::Module& script, const torch::Tensor& inputs,
                        const torch::Tensor& mask, int64_t limit) {
@@ -32,10 +42,10 @@ torch::Tensor generate(torch::jit::Module& script, const torch::Tensor& inputs,
 }
 
 TEST_P(Export, HasTheLogitsAndTheMemoryOfTheModelAtAnySize) {
-  const auto& config = GetParam().config;
+  const auto& config = this->config();
   auto model = make_model(config);
   const TempDir directory;
-  export_torchscript(model, directory / "model.pt", 0);
+  export_torchscript(model, directory / "model.pt", 0, operators());
   auto script = torch::jit::load((directory / "model.pt").string());
   struct Sizes {
     std::vector<int64_t> lengths;
@@ -58,7 +68,7 @@ TEST_P(Export, HasTheLogitsAndTheMemoryOfTheModelAtAnySize) {
 // Ids of rows that end at different times, padded behind eos. A small vocabulary makes eos likely;
 // the seed is looked for, since random numbers may differ between machines.
 TEST_P(Export, GeneratesTheIdsOfTheModel) {
-  auto config = GetParam().config;
+  auto config = this->config();
   config.vocab_size = 7;
   const int64_t limit = 40;  // the cache grows twice
   const auto mask = mask_of({12, 5, 1, 8}, 12);
@@ -71,7 +81,7 @@ TEST_P(Export, GeneratesTheIdsOfTheModel) {
     if (expected.truncated == 0 || expected.truncated == 4) continue;
 
     const TempDir directory;
-    export_torchscript(model, directory / "model.pt", 6);
+    export_torchscript(model, directory / "model.pt", 6, operators());
     auto script = torch::jit::load((directory / "model.pt").string());
     const auto ids = generate(script, inputs, mask.to(torch::kInt64), limit);
     ASSERT_EQ(ids.sizes(), (std::vector<int64_t>{4, limit}));

@@ -1,5 +1,6 @@
 """Models that the program trained for a step, exported, and opened in a process that has torch and nothing of ours:
-any batch, any length, padding honoured, and generate is the argmax of forward."""
+any batch, any length, padding honoured, and generate is the argmax of forward. With --fused it has the library of operators
+too."""
 import json
 import subprocess
 import sys
@@ -65,6 +66,8 @@ import json, sys
 import torch
 
 assert not any("altup" in name for name in sys.modules)
+for library in sys.argv[2:]:
+    torch.ops.load_library(library)
 extra = {"config.json": "", "valid_vocab": ""}
 model = torch.jit.load(sys.argv[1], _extra_files=extra)
 config, words = json.loads(extra["config.json"]), int(extra["valid_vocab"])
@@ -135,21 +138,37 @@ def trained(request, tmp_path_factory, tokenizer_model):
     return request.param, directory, altup
 
 
-def test_exported_file_is_consistent_without_our_library(trained):
-    variant, directory, altup = trained
-    altup.succeed("export", "--checkpoint", "run", "--to", "torchscript", "--output", "model.pt")
+def check_elsewhere(directory, *arguments):
     elsewhere = directory / "elsewhere"
-    elsewhere.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-I", "-W", "ignore", "-c", CHECKS, directory / "model.pt"],
+    elsewhere.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-I", "-W", "ignore", "-c", CHECKS, *arguments],
         cwd=elsewhere,
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def test_exported_file_is_consistent_without_our_library(trained):
+    variant, directory, altup = trained
+    altup.succeed("export", "--checkpoint", "run", "--to", "torchscript", "--output", "model.pt")
+    done = check_elsewhere(directory, directory / "model.pt")
     assert done.returncode == 0, done.stderr
     named = {"dense": "none"}.get(variant, variant)
     assert f"{named}_".startswith(json.loads(done.stdout)["variant"] + "_")
+
+
+def test_fused_file_is_consistent_with_our_operators(trained, ops_library):
+    variant, directory, altup = trained
+    if variant not in ("dense", "altup_k2", "recycled_k3_token", "altup_k2_switch", "sequence"):
+        pytest.skip("its operators are those of another variant; the C++ tests have all")
+    altup.succeed("export", "--checkpoint", "run", "--to", "torchscript", "--fused", "--output", "fused.pt")
+    done = check_elsewhere(directory, directory / "fused.pt", ops_library)
+    assert done.returncode == 0, done.stderr
+    without = check_elsewhere(directory, directory / "fused.pt")
+    assert without.returncode != 0
+    assert "Unknown builtin op: altup::" in without.stderr
 
 
 def test_export_to_a_missing_directory_is_refused(trained):
@@ -157,3 +176,10 @@ def test_export_to_a_missing_directory_is_refused(trained):
     done = altup("export", "--checkpoint", "run", "--to", "torchscript", "--output", "nowhere/model.pt")
     assert done.returncode == 2
     assert "error: nowhere/model.pt: cannot be written" in done.stderr
+
+
+def test_fused_is_for_torchscript(trained):
+    _, _, altup = trained
+    done = altup("export", "--checkpoint", "run", "--to", "huggingface", "--fused", "--output", "hf")
+    assert done.returncode == 2
+    assert "error: --fused is for --to torchscript" in done.stderr
