@@ -57,9 +57,9 @@ std::vector<Column> columns_of(const ExperimentResults& results) {
          return v.seconds_per_step ? fixed(1e3 * *v.seconds_per_step, 1) : std::string(kMissing);
        }},
       {"step time over " + baseline.plan.label,
-       [&baseline](const auto& v) {
-         if (!v.seconds_per_step || !baseline.seconds_per_step) return std::string(kMissing);
-         return fixed(*v.seconds_per_step / *baseline.seconds_per_step, 2);
+       [&results](const auto& v) {
+         const auto ratio = step_time_ratio(results, v);
+         return ratio ? fixed(*ratio, 2) : std::string(kMissing);
        }},
       {"seeds",
        [](const auto& v) {
@@ -153,7 +153,7 @@ std::string explanation(const ExperimentResults& results) {
   if (!results.times.variants.empty()) {
     out +=
         str(" Step time: `altup bench step` of all variants in turn, median over rounds of ",
-            results.times.steps, " steps; ", results.times.threads,
+            results.times.steps, " steps, and of the rounds' ratios; ", results.times.threads,
             results.times.threads == 1 ? " thread, " : " threads, ", results.times.precision, ".");
   } else {
     out += " Step times are not measured yet: `altup experiment --bench`.";
@@ -220,6 +220,7 @@ Json to_json(const VariantResult& variant, const ExperimentResults& results) {
   Json difference = paired ? to_json(std::optional(paired->spread)) : Json(nullptr);
   if (paired) difference["same_sign"] = paired->same_sign;
   const auto& plan = variant.plan;
+  const auto ratio = step_time_ratio(results, variant);
   return {{"name", plan.name},
           {"label", plan.label},
           {"group", plan.group},
@@ -231,6 +232,7 @@ Json to_json(const VariantResult& variant, const ExperimentResults& results) {
           {"flops_per_token", plan.flops_per_token},
           {"seconds_per_step",
            variant.seconds_per_step ? Json(*variant.seconds_per_step) : Json(nullptr)},
+          {"step_time_ratio", ratio ? Json(*ratio) : Json(nullptr)},
           {"loss", to_json(final_loss(variant))},
           {"accuracy", to_json(final_accuracy(variant))},
           {"difference", difference},

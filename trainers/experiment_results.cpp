@@ -8,6 +8,7 @@
 
 #include "altup/util/text.h"
 #include "trainers/metrics.h"
+#include "trainers/timing.h"
 
 namespace altup {
 namespace {
@@ -93,6 +94,21 @@ ExperimentResults read_experiment_results(const fs::path& directory) {
     results.variants.push_back(std::move(variant));
   }
   return results;
+}
+
+std::optional<double> step_time_ratio(const ExperimentResults& results,
+                                      const VariantResult& variant) {
+  const auto& variants = results.times.variants;
+  const auto own = variants.find(variant.plan.name);
+  const auto baseline = variants.find(results.plan.baseline);
+  if (own == variants.end() || baseline == variants.end()) return {};
+  const auto count = std::min(own->second.rounds.size(), baseline->second.rounds.size());
+  std::vector<double> ratios;
+  for (size_t i = 0; i < count; ++i) {
+    ratios.push_back(own->second.rounds[i] / baseline->second.rounds[i]);
+  }
+  if (ratios.empty()) return {};
+  return median(std::move(ratios));
 }
 
 std::optional<Spread> spread_of(const std::vector<double>& values) {

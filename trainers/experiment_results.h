@@ -54,6 +54,11 @@ struct Spread {
 /// None of no values.
 std::optional<Spread> spread_of(const std::vector<double>& values);
 
+/// Time of a step over that of the plan's baseline: the median of the rounds' ratios, since what slowed
+/// the machine in a round slowed both. None where either was not timed.
+std::optional<double> step_time_ratio(const ExperimentResults& results,
+                                      const VariantResult& variant);
+
 /// Over the finished runs, at the last step.
 std::optional<Spread> final_loss(const VariantResult& variant);
 std::optional<Spread> final_accuracy(const VariantResult& variant);

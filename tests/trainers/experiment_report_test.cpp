@@ -61,12 +61,13 @@ void write_grid(const TempDir& dir) {
               .seeds = {1, 2, 3},
               .variants = {planned("dense", 5000), planned("wide", 9000), planned("same", 9000)}},
              dir.path());
-  write_step_times({.steps = 10,
-                    .threads = 2,
-                    .precision = "fp32",
-                    .variants = {{"dense", {.seconds = 0.5, .rounds = {0.5}, .tokens = 50}},
-                                 {"wide", {.seconds = 0.625, .rounds = {0.625}, .tokens = 50}}}},
-                   dir.path());
+  write_step_times(
+      {.steps = 10,
+       .threads = 2,
+       .precision = "fp32",
+       .variants = {{"dense", {.seconds = 0.5, .rounds = {0.5, 0.4, 1}, .tokens = 50}},
+                    {"wide", {.seconds = 0.625, .rounds = {0.6, 0.625, 1.2}, .tokens = 50}}}},
+      dir.path());
   const double dense[] = {3.0, 3.2, 3.1};
   const double wide[] = {2.8, 3.1, 3.0};
   const double same[] = {3.1, 3.1, 0.0};
@@ -93,6 +94,7 @@ TEST(ExperimentResults, AreTheMeansAndDeviationsOfTheSeeds) {
   EXPECT_NEAR(final_loss(results.variant("same"))->mean, 3.1, 1e-12);
   EXPECT_EQ(results.variant("wide").seconds_per_step, 0.625);
   EXPECT_FALSE(results.variant("same").seconds_per_step.has_value());
+  EXPECT_FALSE(step_time_ratio(results, results.variant("same")).has_value());
 
   EXPECT_FALSE(spread_of({}).has_value());
   EXPECT_EQ(spread_of({2.0})->mean, 2.0);
@@ -185,12 +187,13 @@ TEST(ExperimentReport, HasTheTableAsMarkdown) {
           "span accuracy, % | loss minus the baseline's, paired | seeds of that sign |\n"));
   EXPECT_THAT(text, HasSubstr("\n| dense | 1,000 | 4,000 | 2.5 | 200 | 500.0 | 1.00 | 3 | 3.1000 ± "
                               "0.1000 | 10.00 ± 1.00 | – | – |\n"));
-  EXPECT_THAT(text, HasSubstr("\n| wide | 1,000 | 8,000 | 2.5 | 200 | 625.0 | 1.25 | 3 | 2.9667 ± "
+  EXPECT_THAT(text, HasSubstr("\n| wide | 1,000 | 8,000 | 2.5 | 200 | 625.0 | 1.20 | 3 | 2.9667 ± "
                               "0.1528 | 12.50 ± 0.00 | −0.1333 ± 0.0577 | 3 of 3 |\n"));
   EXPECT_THAT(text,
               HasSubstr("\n| same | 1,000 | 8,000 | 2.5 | 200 | – | – | 2 | 3.1000 ± 0.0000 |"));
   EXPECT_THAT(text, HasSubstr("\n- same: seed 3 at step 100 of 200\n"));
-  EXPECT_THAT(text, HasSubstr("median over rounds of 10 steps; 2 threads, fp32."));
+  EXPECT_THAT(text, HasSubstr("median over rounds of 10 steps, and of the rounds' ratios; 2 "
+                              "threads, fp32."));
   EXPECT_THAT(text, HasSubstr("![Validation loss by time](novels_time.svg)"));
   EXPECT_THAT(text, HasSubstr("altup experiment --config <novels>.toml --bench\n"));
 }
@@ -255,6 +258,8 @@ TEST(ExperimentReport, IsWrittenInAllItsFormats) {
   EXPECT_EQ(wide["difference"]["same_sign"], 3);
   EXPECT_EQ(wide["parameters"]["other"], 8000);
   EXPECT_EQ(wide["seconds_per_step"], 0.625);
+  EXPECT_NEAR(wide["step_time_ratio"].get<double>(), 1.2, 1e-12);  // not 0.625 / 0.5
+  EXPECT_TRUE(json["variants"][2]["step_time_ratio"].is_null());
   EXPECT_EQ(wide["runs"][1]["loss"], 3.1);
   EXPECT_EQ(json["variants"][2]["runs"][2]["finished"], false);
   const auto svg = read_file(dir / "out/novels_tokens.svg");
