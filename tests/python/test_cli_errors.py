@@ -147,6 +147,7 @@ def test_mistake_in_set_is_named(refused, write, override, words):
         (["bench", "step", "--config", "a.toml", "--beside", "b.toml", "--no-reference"], "excludes --beside"),
         (["generate", "--checkpoint", "nowhere"], "nowhere"),
         (["export", "--checkpoint", "nowhere", "--to", "torchscript", "--output", "model.pt"], "nowhere"),
+        (["export", "--checkpoint", "nowhere", "--to", "huggingface", "--fused", "--output", "hf"], "--to torchscript"),
         (["score", "--task", "glue/sst", "--data", ".", "--predictions", "p.tsv"], "glue/sst2"),
         (["score", "--task", "glue/sst2", "--data", "nowhere", "--predictions", "p.tsv"], "nowhere"),
         (["import", "--from", "nowhere", "--output", "model"], "nowhere"),

@@ -176,10 +176,3 @@ def test_export_to_a_missing_directory_is_refused(trained):
     done = altup("export", "--checkpoint", "run", "--to", "torchscript", "--output", "nowhere/model.pt")
     assert done.returncode == 2
     assert "error: nowhere/model.pt: cannot be written" in done.stderr
-
-
-def test_fused_is_for_torchscript(trained):
-    _, _, altup = trained
-    done = altup("export", "--checkpoint", "run", "--to", "huggingface", "--fused", "--output", "hf")
-    assert done.returncode == 2
-    assert "error: --fused is for --to torchscript" in done.stderr
