@@ -2,8 +2,8 @@
 // - relative buckets are read from a table over the distances −max … max, beyond which they no
 //   longer change: no logarithm is taken whose last bit depends on the machine;
 // - predict and correct is composed of ATen operators (torchscript_altup.h).
-// In the texts, $NAME stands for what script_values() says. Methods of submodules are called by
-// name, as TorchScript compiled from C++ knows no call of a module.
+// In the texts, $NAME stands for what torchscript_source.cpp or torchscript_fused.cpp says. Methods
+// of submodules are called by name, as TorchScript compiled from C++ knows no call of a module.
 #include "altup/models/torchscript_text.h"
 
 namespace altup {
