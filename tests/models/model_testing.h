@@ -121,9 +121,16 @@ inline std::vector<NamedConfig> kinds_with_mixtures() {
                    with_mixtures(small_config(Variant::kStrideSkip, 2), Router::kExpertChoice)});
   kinds.push_back({"ExpertChoiceAveragePool",
                    with_mixtures(small_config(Variant::kAveragePool, 2), Router::kExpertChoice)});
-  for (size_t i = kinds.size() - 4; i < kinds.size(); ++i) kinds[i].config.altup.stride = 3;
+  kinds.push_back({"SwitchStrideSkip", with_mixtures(small_config(Variant::kStrideSkip, 2))});
+  kinds.push_back({"SwitchAveragePool", with_mixtures(small_config(Variant::kAveragePool, 2))});
+  for (size_t i = kinds.size() - 6; i < kinds.size(); ++i) kinds[i].config.altup.stride = 3;
   kinds.push_back({"SwitchAltUp2Token", with_mixtures(small_config(Variant::kAltUp, 2))});
   kinds.back().config.altup.coefficients = Coefficients::kToken;
+  kinds.push_back({"SwitchAltUp2Same", with_mixtures(small_config(Variant::kAltUp, 2))});
+  kinds.back().config.altup.block_selection = BlockSelection::kSame;
+  kinds.push_back({"ExpertChoiceRecycled2Active",
+                   with_mixtures(small_config(Variant::kRecycled, 2), Router::kExpertChoice)});
+  kinds.back().config.altup.init = CoefficientInit::kActive;
   return kinds;
 }
 

@@ -199,6 +199,27 @@ TEST(LoadBalanceLoss, IsTheNumberOfExpertsWhereOneHasAll) {
   EXPECT_NEAR(load_balance_loss(logits.softmax(1)).item<double>(), 4.0, 1e-12);
 }
 
+// Of tokens that are sure of their expert, over all ways to share nine of them among three. (Of
+// undecided ones it may be less than 1: f counts whole tokens, and P does not.)
+TEST(LoadBalanceLoss, IsLeastWhereTheLoadIsEven) {
+  double even = 0;
+  double least_of_uneven = 9;
+  for (int64_t first = 0; first <= 9; ++first) {
+    for (int64_t second = 0; first + second <= 9; ++second) {
+      auto logits = torch::zeros({9, 3}, torch::kDouble);
+      for (int64_t t = 0; t < 9; ++t) logits[t][t < first ? 0 : t < first + second ? 1 : 2] = 100;
+      const auto loss = load_balance_loss(logits.softmax(1)).item<double>();
+      if (first == 3 && second == 3) {
+        even = loss;
+      } else {
+        least_of_uneven = std::min(least_of_uneven, loss);
+      }
+    }
+  }
+  EXPECT_NEAR(even, 1.0, 1e-12);
+  EXPECT_NEAR(least_of_uneven, 3.0 * (4 * 4 + 3 * 3 + 2 * 2) / 81, 1e-12);
+}
+
 TEST(LoadBalanceLoss, IsTheFormula) {
   // f = (4, 1, 1) / 6 and P = (3.2, 1.2, 1.6) / 6: 3 (4 · 3.2 + 1.2 + 1.6) / 36.
   EXPECT_NEAR(load_balance_loss(six_tokens()).item<double>(), 3 * 15.6 / 36, 1e-6);

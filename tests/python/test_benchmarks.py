@@ -137,6 +137,16 @@ def test_evaluate_writes_what_score_reads(world, data, trained):
     assert set(evaluated["averages"]) == {"glue"}
 
 
+def test_evaluate_cuts_where_the_fine_tuning_did(world, data):
+    """A task that the checkpoint was fine-tuned on is asked with its lengths, another one with the task's own."""
+    lengths = ("task.names=glue/sst2", "task.input_length=8", "task.target_length=2", "train.steps=1")
+    short = ("finetune", "--config", "run.toml", "--output", "short", "--set", f"task.data={data}", *lengths)
+    world.succeed(*short, "--threads", 1)
+    evaluate = ("evaluate", "--checkpoint", "short", "--data", data, "--task")
+    asked = (("glue/sst2",), ("glue/rte",), ("glue/sst2", "--input-length", 64))
+    assert [json.loads(world.succeed(*evaluate, *task))["truncated_inputs"] for task in asked] == [2, 0, 0]
+
+
 def test_a_benchmark_short_of_a_task_has_no_average(world, data):
     tasks = ("glue/cola", "glue/rte")
     scored = json.loads(world.succeed("score", "--task", *tasks, "--data", data, "--predictions", "gold"))
