@@ -1,9 +1,12 @@
 // altup evaluate: the official metrics of a checkpoint on one task or several.
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
+#include "altup/tasks/benchmark_average.h"
+#include "altup/tasks/own_task.h"
 #include "altup/tasks/task.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
@@ -74,14 +77,34 @@ std::vector<TaskExample> load(const Options& options, const Task& task) {
   return examples;
 }
 
+// The longest input and answer: those that the checkpoint was fine-tuned with, where that was on
+// this task, so that it is asked as its own training asked; else the task's.
+struct Lengths {
+  int64_t input;
+  int64_t answer;
+};
+
+Lengths lengths_of(const Task& task, const TaskConfig& trained) {
+  for (const auto& name : trained.names) {
+    const auto members = benchmark_tasks(name);
+    const bool own = is_own_task(name) && std::filesystem::exists(name);
+    if (name == task.name || (own && find_task(name).name == task.name) ||
+        std::find(members.begin(), members.end(), task.name) != members.end()) {
+      return {trained.input_length, trained.target_length};
+    }
+  }
+  return {task.input_length, task.target_length};
+}
+
 nlohmann::json evaluate_one(const Options& options, LoadedModel& loaded, const Task& task,
                             const std::vector<TaskExample>& examples, size_t num_tasks) {
+  const auto lengths = lengths_of(task, loaded.config.task);
   TextGenerationConfig config{
       .batch_size = options.batch_size,
-      .input_length = options.input_length > 0 ? options.input_length : task.input_length,
+      .input_length = options.input_length > 0 ? options.input_length : lengths.input,
       .decoding = options.decoding,
       .precision = decoding_precision(options.precision, loaded.config)};
-  if (config.decoding.max_new_tokens == 0) config.decoding.max_new_tokens = task.target_length;
+  if (config.decoding.max_new_tokens == 0) config.decoding.max_new_tokens = lengths.answer;
   const auto result = evaluate_task(loaded.model, *loaded.tokenizer, task, examples, config);
   if (!options.predictions.empty()) {
     task.write_predictions(predictions_path(options.predictions, task, num_tasks),
@@ -143,10 +166,11 @@ void add_evaluate(CLI::App& app, Command& command) {
       ->check(whole_number(1));
   sub->add_option("--max-examples", options->max_examples, "Use at most so many (0: all)")
       ->check(whole_number(0));
-  sub->add_option("--input-length", options->input_length, "Longest input, tokens (0: the task's)")
+  sub->add_option("--input-length", options->input_length,
+                  "Longest input, tokens (0: as fine-tuned on the task, else the task's)")
       ->check(whole_number(0));
   sub->add_option("--max-new-tokens", options->decoding.max_new_tokens,
-                  "Longest answer, tokens (0: the task's)")
+                  "Longest answer, tokens (0: as fine-tuned on the task, else the task's)")
       ->check(whole_number(0));
   add_beam_options(*sub, options->decoding);
   add_precision_option(*sub, options->precision);
