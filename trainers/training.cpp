@@ -8,6 +8,7 @@
 #include "altup/data/pipeline.h"
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
+#include "altup/util/text.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/evaluator.h"
 #include "trainers/runtime.h"
@@ -87,12 +88,19 @@ void warn_of_twins(const T5Config& model) {
               model.altup.blocks - model.idle_blocks() + 1, " blocks make no difference here");
 }
 
+void warn_of_unread_keys(const OptimizerConfig& optimizer) {
+  const auto keys = optimizer.unread_keys();
+  if (keys.empty()) return;
+  log_warning(enum_name(optimizer.name), " does not read ", join(keys, ", "));
+}
+
 }  // namespace
 
 T5 make_model(RunConfig& config, std::shared_ptr<const Tokenizer>& tokenizer) {
   const auto device = default_device();
   torch::manual_seed(config.train.seed);
   warn_of_twins(config.model);
+  warn_of_unread_keys(config.optimizer);
   if (!config.train.init_from.empty()) {
     const auto loaded = load_model(config.train.init_from, device);
     adopt_model(config, loaded.config, loaded.directory.string());

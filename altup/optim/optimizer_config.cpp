@@ -55,4 +55,23 @@ void OptimizerConfig::validate() const {
   if (name == OptimizerName::kAdafactor) check_adafactor(*this);
 }
 
+std::vector<std::string> OptimizerConfig::unread_keys() const {
+  const OptimizerConfig defaults;
+  std::vector<std::string> keys;
+  const auto check = [&](const char* key, auto field) {
+    if (this->*field != defaults.*field) keys.push_back(str("optimizer.", key));
+  };
+  if (name == OptimizerName::kAdafactor) {
+    check("beta1", &OptimizerConfig::beta1);
+    check("beta2", &OptimizerConfig::beta2);
+    check("epsilon", &OptimizerConfig::epsilon);
+  } else {
+    check("decay_exponent", &OptimizerConfig::decay_exponent);
+    check("clipping_threshold", &OptimizerConfig::clipping_threshold);
+    check("scale_by_parameter", &OptimizerConfig::scale_by_parameter);
+    check("min_factored_size", &OptimizerConfig::min_factored_size);
+  }
+  return keys;
+}
+
 }  // namespace altup

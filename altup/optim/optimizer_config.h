@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "altup/optim/schedule.h"
 #include "altup/util/fields.h"
@@ -59,6 +61,9 @@ struct OptimizerConfig {
   }
   /// Throws UserError for combinations that make no sense; the message starts with "optimizer.…".
   void validate() const;
+  /// "optimizer.beta1", …: the other optimiser's keys that are away from their defaults, so that somebody
+  /// seems to expect something of them.
+  std::vector<std::string> unread_keys() const;
 };
 
 }  // namespace altup

@@ -97,5 +97,15 @@ TEST(OptimizerConfig, RefusesDivisionsByZero) {
               HasSubstr("optimizer.clipping_threshold is 0"));
 }
 
+TEST(OptimizerConfig, KnowsWhatTheOtherOptimizerWouldRead) {
+  OptimizerConfig config;
+  config.beta1 = 0.8;
+  config.min_factored_size = 16;
+  EXPECT_THAT(config.unread_keys(), ::testing::ElementsAre("optimizer.beta1"));
+  config.name = OptimizerName::kAdamW;
+  EXPECT_THAT(config.unread_keys(), ::testing::ElementsAre("optimizer.min_factored_size"));
+  EXPECT_THAT(OptimizerConfig().unread_keys(), ::testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace altup

@@ -197,3 +197,12 @@ def test_report_is_one_page_that_needs_no_other(world, pretrained, finetuned):
     assert all(reference.startswith(("#", "data:")) for reference in references), references
     loss = records_of(pretrained[0], "validation")[-1]["loss"]
     assert {"pretrained", "finetuned", f"{loss:.4f}"} <= set(re.findall(r">([^<>]+)<", html))
+
+
+def test_settings_that_change_nothing_are_told(world):
+    """Blocks of a Recycled model that stay equal, and what only the other optimiser reads; the run goes on."""
+    settings = ("train.steps=1", "altup.variant=recycled", "altup.blocks=5", "optimizer.beta1=0.8")
+    done = world("pretrain", "--config", "run.toml", "--output", "told", "--set", *settings, "optimizer.warmup_steps=0")
+    assert done.returncode == 0, done.stderr
+    assert "altup.blocks = 5: of a Recycled model, 3 blocks that no layer computes start equal" in done.stderr
+    assert "adafactor does not read optimizer.beta1" in done.stderr
