@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/CPUAllocator.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -12,6 +13,7 @@
 #endif
 
 #include "altup/ops/ops.h"
+#include "trainers/cpu_allocator.h"
 
 namespace altup {
 
@@ -27,6 +29,8 @@ void set_up_process(int64_t threads) {
   mallopt(M_TRIM_THRESHOLD, kKeep);
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
+  constexpr uint8_t kAboveLibTorchs = 1;
+  c10::SetCPUAllocator(cpu_allocator(), kAboveLibTorchs);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
 }
 
