@@ -7,6 +7,7 @@
 //   vector32   AVX2 and FMA
 //   vector64   AVX-512
 //   vector64_bf16  AVX-512 with its bfloat16 instructions; attention only
+//   vector64_vnni  AVX-512 with its neural network instructions; linear_few_rows in int8 only
 #pragma once
 
 #include <cstdint>

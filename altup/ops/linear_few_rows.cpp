@@ -123,6 +123,15 @@ void run(const at::Tensor& x, at::TensorList weights, const std::vector<at::Tens
   });
 }
 
+LinearInt8Kernel int8_kernel() {
+#if defined(__x86_64__)
+  if (vector_width_of_this_cpu() == VectorWidth::k64 && __builtin_cpu_supports("avx512vnni")) {
+    return vector64_vnni::linear_int8_kernel();
+  }
+#endif
+  return ALTUP_OF_THIS_CPU(linear_int8_kernel());
+}
+
 /// Each row of x becomes whole numbers of up to 16 bits: as many as let no sum overflow.
 void run_int8(const at::Tensor& x, at::TensorList weights, at::TensorList scales,
               const std::vector<at::Tensor>& y) {
@@ -144,7 +153,7 @@ void run_int8(const at::Tensor& x, at::TensorList weights, at::TensorList scales
                 rounded.mutable_data_ptr<int16_t>() + row * in);
     }
   });
-  const auto kernel = ALTUP_OF_THIS_CPU(linear_int8_kernel());
+  const auto kernel = int8_kernel();
   share_columns(x, weights, [&](size_t i, int64_t begin, int64_t end) {
     auto args = shared;
     args.weight = weights[i].const_data_ptr<int8_t>();

@@ -58,5 +58,9 @@ LinearFewRowsKernel<Weight> linear_few_rows_kernel();
 LinearInt8Kernel linear_int8_kernel();
 RoundRow round_row_kernel();
 }  // namespace vector64
+namespace vector64_vnni {
+LinearInt8Kernel linear_int8_kernel();
+RoundRow round_row_kernel();
+}  // namespace vector64_vnni
 
 }  // namespace altup::internal

@@ -13,8 +13,9 @@ typedef std::int8_t Bytes __attribute__((vector_size(ALTUP_VECTOR_BYTES / 2)));
 constexpr std::int64_t kShorts = ALTUP_VECTOR_BYTES / 2;
 
 /// A tile has this many rows, where there are as many, and columns; see linear_few_rows_kernels.cpp.
+/// AVX-512 has registers for four columns, whose sums leave them together.
 constexpr std::int64_t kTileRows = 4;
-constexpr std::int64_t kTileColumns = 3;
+constexpr std::int64_t kTileColumns = ALTUP_VECTOR_BYTES == 64 ? 4 : 3;
 constexpr std::int64_t kColumnsOfOneRow = 8;
 constexpr std::int64_t kBlockBytes = 16 << 10;
 
@@ -41,22 +42,26 @@ ALTUP_INLINE Shorts load_bytes(const std::int8_t* from) {
 #endif
 }
 
-/// The sums of the products of neighbours.
-ALTUP_INLINE Words multiply(Shorts a, Shorts b) {
-#if ALTUP_VECTOR_BYTES == 64
-  return as<Words>(_mm512_madd_epi16(as<__m512i>(a), as<__m512i>(b)));
+/// `sums` and the sums of the products of neighbours.
+ALTUP_INLINE Words add_products(Words sums, Shorts a, Shorts b) {
+#if defined(__AVX512VNNI__)
+  return as<Words>(_mm512_dpwssd_epi32(as<__m512i>(sums), as<__m512i>(a), as<__m512i>(b)));
+#elif ALTUP_VECTOR_BYTES == 64
+  return sums + as<Words>(_mm512_madd_epi16(as<__m512i>(a), as<__m512i>(b)));
 #elif ALTUP_VECTOR_BYTES == 32
-  return as<Words>(_mm256_madd_epi16(as<__m256i>(a), as<__m256i>(b)));
+  return sums + as<Words>(_mm256_madd_epi16(as<__m256i>(a), as<__m256i>(b)));
 #elif defined(__SSE2__)
-  return as<Words>(_mm_madd_epi16(as<__m128i>(a), as<__m128i>(b)));
+  return sums + as<Words>(_mm_madd_epi16(as<__m128i>(a), as<__m128i>(b)));
 #else
   const Words low = (as<Words>(a) << 16 >> 16) * (as<Words>(b) << 16 >> 16);
-  return low + (as<Words>(a) >> 16) * (as<Words>(b) >> 16);
+  return sums + low + (as<Words>(a) >> 16) * (as<Words>(b) >> 16);
 #endif
 }
 
+typedef std::int32_t Quarter __attribute__((vector_size(16)));
+typedef float FourFloats __attribute__((vector_size(16)));
+
 ALTUP_INLINE std::int32_t sum_of_words(const Words& words) {
-  typedef std::int32_t Quarter __attribute__((vector_size(16)));
   std::int32_t lanes[ALTUP_VECTOR_BYTES / 4];
   __builtin_memcpy(lanes, &words, sizeof(words));
   Quarter sum{};
@@ -67,6 +72,41 @@ ALTUP_INLINE std::int32_t sum_of_words(const Words& words) {
   }
   sum += __builtin_shuffle(sum, Quarter{2, 3, 0, 1});
   return sum[0] + sum[1];
+}
+
+/// The sums of the words of each of four.
+ALTUP_INLINE Quarter sums_of_four(const Words* words) {
+#if ALTUP_VECTOR_BYTES >= 32
+  // In each 128 bits: the first two beside each other, then all four.
+  const auto beside = [](const Words& a, const Words& b) ALTUP_INLINE_LAMBDA {
+#if ALTUP_VECTOR_BYTES == 64
+    const auto low = _mm512_maskz_unpacklo_epi32(0xffff, as<__m512i>(a), as<__m512i>(b));
+    const auto high = _mm512_maskz_unpackhi_epi32(0xffff, as<__m512i>(a), as<__m512i>(b));
+#else
+    const auto low = _mm256_unpacklo_epi32(as<__m256i>(a), as<__m256i>(b));
+    const auto high = _mm256_unpackhi_epi32(as<__m256i>(a), as<__m256i>(b));
+#endif
+    return as<Words>(low) + as<Words>(high);
+  };
+  const Words first = beside(words[0], words[1]);
+  const Words second = beside(words[2], words[3]);
+#if ALTUP_VECTOR_BYTES == 64
+  const auto low = _mm512_maskz_unpacklo_epi64(0xff, as<__m512i>(first), as<__m512i>(second));
+  const auto high = _mm512_maskz_unpackhi_epi64(0xff, as<__m512i>(first), as<__m512i>(second));
+#else
+  const auto low = _mm256_unpacklo_epi64(as<__m256i>(first), as<__m256i>(second));
+  const auto high = _mm256_unpackhi_epi64(as<__m256i>(first), as<__m256i>(second));
+#endif
+  const Words all = as<Words>(low) + as<Words>(high);
+  Quarter quarters[ALTUP_VECTOR_BYTES / 16];
+  __builtin_memcpy(quarters, &all, sizeof(all));
+  Quarter sum = quarters[0];
+  for (std::size_t i = 1; i < ALTUP_VECTOR_BYTES / 16; ++i) sum += quarters[i];
+  return sum;
+#else
+  return Quarter{sum_of_words(words[0]), sum_of_words(words[1]), sum_of_words(words[2]),
+                 sum_of_words(words[3])};
+#endif
 }
 
 /// Columns [column, column + kColumns) of rows [row, row + kRows). kPrefetch: asks for the weights
@@ -91,12 +131,22 @@ ALTUP_INLINE void tile(const LinearInt8Arguments& args, std::int64_t row, std::i
     for (std::int64_t r = 0; r < kRows; ++r) {
       const Shorts activations = load_shorts(x + r * in + at);
       for (std::int64_t c = 0; c < kColumns; ++c) {
-        sums[r][c] += multiply(activations, weights[c]);
+        sums[r][c] = add_products(sums[r][c], activations, weights[c]);
       }
     }
   }
   for (std::int64_t r = 0; r < kRows; ++r) {
-    for (std::int64_t c = 0; c < kColumns; ++c) {
+    std::int64_t c = 0;
+    if constexpr (kWholeSteps) {
+      for (; c + 4 <= kColumns; c += 4) {
+        FourFloats scale;
+        __builtin_memcpy(&scale, args.scale + column + c, sizeof(scale));
+        const FourFloats four = __builtin_convertvector(sums_of_four(sums[r] + c), FourFloats) *
+                                (args.x_scale[row + r] * scale);
+        __builtin_memcpy(args.y + (row + r) * args.y_stride + column + c, &four, sizeof(four));
+      }
+    }
+    for (; c < kColumns; ++c) {
       std::int32_t sum = sum_of_words(sums[r][c]);
       if constexpr (!kWholeSteps) {
         for (std::int64_t i = at; i < in; ++i) sum += x[r * in + i] * weight[c * in + i];

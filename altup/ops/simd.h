@@ -17,6 +17,8 @@
 #define ALTUP_CONCATENATE(a, b) ALTUP_CONCATENATE_(a, b)
 #if defined(__AVX512BF16__)
 #define ALTUP_VECTOR_NAMESPACE vector64_bf16
+#elif defined(__AVX512VNNI__)
+#define ALTUP_VECTOR_NAMESPACE vector64_vnni
 #else
 #define ALTUP_VECTOR_NAMESPACE ALTUP_CONCATENATE(vector, ALTUP_VECTOR_BYTES)
 #endif
