@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <cstdlib>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -29,6 +30,11 @@ void set_up_process(int64_t threads) {
   mallopt(M_TRIM_THRESHOLD, kKeep);
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
+  // oneDNN and ATen's layer over it each keep, for bf16, what they have compiled for the last 1,024
+  // shapes. Batches without padding have ever new ones: a gigabyte, for a model of any size.
+  constexpr const char* kShapes = "128";
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", kShapes, /*overwrite=*/0);
+  setenv("LRU_CACHE_CAPACITY", kShapes, /*overwrite=*/0);
   constexpr uint8_t kAboveLibTorchs = 1;
   c10::SetCPUAllocator(cpu_allocator(), kAboveLibTorchs);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));

@@ -27,8 +27,11 @@ struct Frame {
   double bottom;
 };
 constexpr Frame kPanel = {366, 236, 56, 346, 10, 192};
-constexpr Frame kLabelled = {540, 316, 56, 400, 10, 272};  // room for the curves' names
+constexpr Frame kLabelled = {540, 316, 56, 400, 10, 272};  // at least; see frame_of()
 constexpr double kLabelHeight = 12;
+constexpr double kSwatchStart = 14;  // right of the frame
+constexpr double kNameStart = 36;
+constexpr double kLetterWidth = 6;  // the mean of a name's letters in a wide font
 constexpr std::string_view kGridColour = "#e3e3e0";
 constexpr std::string_view kAxisColour = "#555";
 // More points than this are drawn as means of neighbours: nobody sees more in a picture of this
@@ -126,10 +129,23 @@ std::string text(double x, double y, std::string_view anchor, const std::string&
              attributes, ">", escape_html(content), "</text>\n");
 }
 
+/// Wide enough for the curves' names, where these stand beside them.
+Frame frame_of(const Chart& chart) {
+  if (!chart.label_curves) return kPanel;
+  Frame frame = kLabelled;
+  for (const auto& series : chart.series) {
+    const auto letters = std::count_if(series.name.begin(), series.name.end(), [](char byte) {
+      return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;  // UTF-8: the first of a letter
+    });
+    const double name = kNameStart + kLetterWidth * static_cast<double>(letters);
+    frame.width = std::max(frame.width, frame.right + name);
+  }
+  return frame;
+}
+
 class Picture {
  public:
-  explicit Picture(const Chart& chart)
-      : chart_(chart), frame_(chart.label_curves ? kLabelled : kPanel) {
+  explicit Picture(const Chart& chart) : chart_(chart), frame_(frame_of(chart)) {
     for (const auto& series : chart.series) {
       std::vector<Mark> scaled;
       for (size_t i = 0; i < series.points.size(); ++i) {
@@ -294,14 +310,14 @@ class Picture {
     std::string out;
     for (const auto& [i, x, y, height] : all) {
       const auto& series = chart_.series[i];
-      const double start = frame_.right + 14;
+      const double start = frame_.right + kSwatchStart;
       out += str("<path d=\"M", fixed(x + 4, 1), " ", fixed(y, 1), " L", fixed(start - 2, 1), " ",
                  fixed(height, 1), "\" stroke=\"", colour(series.style),
                  "\" stroke-width=\"0.6\" stroke-opacity=\"0.7\"/>\n<path d=\"M", fixed(start, 1),
                  " ", fixed(height, 1), " L", fixed(start + 18, 1), " ", fixed(height, 1),
                  "\" stroke-width=\"2\" ", stroke(series.style), "/>\n");
-      out +=
-          text(start + 22, height + 3.5, "start", series.name, " class=\"label\" fill=\"#1b1b1b\"");
+      out += text(frame_.right + kNameStart, height + 3.5, "start", series.name,
+                  " class=\"label\" fill=\"#1b1b1b\"");
     }
     return out;
   }

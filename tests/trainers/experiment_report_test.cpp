@@ -300,6 +300,14 @@ TEST(SvgChart, NamesOfCurvesThatEndTogetherDoNotOverlap) {
   EXPECT_LE(heights.back(), 276);  // not below the axis
 }
 
+TEST(SvgChart, IsAsWideAsTheLongestNameNeeds) {
+  Chart chart{.x = {"step", 1}, .y = {"loss", 1}, .series = {}, .label_curves = true};
+  chart.series.push_back({.name = "dense", .style = 0, .points = {{0, 3.0}, {100, 2.0}}});
+  EXPECT_THAT(svg_chart(chart), HasSubstr("viewBox=\"0 0 540 316\""));
+  chart.series[0].name = "Recycled, coefficients × 0.1 of rate";  // 36 letters, 37 bytes
+  EXPECT_THAT(svg_chart(chart), HasSubstr("viewBox=\"0 0 652 316\""));
+}
+
 TEST(SvgChart, ABandGoesAlongTheHighestAndBackAlongTheLowest) {
   const Chart chart{.x = {"step", 1},
                     .y = {"loss", 1},
