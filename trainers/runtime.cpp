@@ -31,7 +31,7 @@ void set_up_process(int64_t threads) {
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
   // oneDNN and ATen's layer over it each keep, for bf16, what they have compiled for the last 1,024
-  // shapes. Batches without padding have ever new ones: a gigabyte, for a model of any size.
+  // shapes. Batches without padding have ever new ones: a gigabyte even beside a small model.
   constexpr const char* kShapes = "128";
   setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", kShapes, /*overwrite=*/0);
   setenv("LRU_CACHE_CAPACITY", kShapes, /*overwrite=*/0);
