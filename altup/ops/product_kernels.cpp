@@ -11,12 +11,7 @@ namespace {
 void pack_rows(MatrixView a, std::int64_t rows, std::int64_t depth, float* to) {
   std::int64_t row = 0;
   for (; row + kTileRows <= rows; row += kTileRows, to += depth * kTileRows) {
-    const MatrixView tile = a.from(row, 0);
-    for (std::int64_t i = 0; i < depth; ++i) {
-      for (std::int64_t r = 0; r < kTileRows; ++r) {
-        to[i * kTileRows + r] = tile.data[r * tile.row_stride + i];
-      }
-    }
+    interleave<kTileRows, float>({a.from(row, 0).data, a.row_stride}, depth, to);
   }
   if (row == rows) return;
   const MatrixView tile = a.from(row, 0);
@@ -84,7 +79,10 @@ void multiply(const float* left, const float* right, std::int64_t rows, std::int
       const float* tile = left + row * depth;
       float* to = c + row * c_stride + column;
       if (row + kTileRows <= rows && column + kTileColumns <= columns) {
-        for (std::int64_t r = 0; r < kTileRows; ++r) __builtin_prefetch(to + r * c_stride, 1);
+        for (std::int64_t r = 0; r < kTileRows; ++r) {
+          __builtin_prefetch(to + r * c_stride, 1);
+          __builtin_prefetch(to + r * c_stride + kTileColumns - 1, 1);
+        }
         tile_product<float, false>({tile, kTileRows}, panel, depth, add, to, c_stride);
       } else {
         multiply_edge(tile, panel, smaller(kTileRows, rows - row),

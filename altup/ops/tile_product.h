@@ -84,12 +84,7 @@ struct Factor {
 template <typename Scalar, bool kAlongRows>
 ALTUP_INLINE void tile_product(Factor<Scalar> a, const typename Packed<Scalar>::Step* panel,
                                std::int64_t depth, bool add, float* c, std::int64_t c_stride) {
-  Vector sums[kTileRows][2];
-#pragma GCC unroll 12
-  for (std::int64_t r = 0; r < kTileRows; ++r) {
-    sums[r][0] = add ? Simd<float>::load(c + r * c_stride) : Vector{};
-    sums[r][1] = add ? Simd<float>::load(c + r * c_stride + kLanes) : Vector{};
-  }
+  Vector sums[kTileRows][2] = {};
   for (std::int64_t i = 0; i < depth; ++i) {
     const auto left = Packed<Scalar>::load(panel + i * kTileColumns);
     const auto right = Packed<Scalar>::load(panel + i * kTileColumns + kLanes);
@@ -100,10 +95,16 @@ ALTUP_INLINE void tile_product(Factor<Scalar> a, const typename Packed<Scalar>::
       sums[r][1] = Packed<Scalar>::multiply_add(x, right, sums[r][1]);
     }
   }
+  // What C holds is added last: nothing waits for it to come from memory.
 #pragma GCC unroll 12
   for (std::int64_t r = 0; r < kTileRows; ++r) {
-    Simd<float>::store(sums[r][0], c + r * c_stride);
-    Simd<float>::store(sums[r][1], c + r * c_stride + kLanes);
+    float* row = c + r * c_stride;
+    if (add) {
+      sums[r][0] += Simd<float>::load(row);
+      sums[r][1] += Simd<float>::load(row + kLanes);
+    }
+    Simd<float>::store(sums[r][0], row);
+    Simd<float>::store(sums[r][1], row + kLanes);
   }
 }
 
@@ -158,6 +159,57 @@ ALTUP_INLINE std::uint32_t whole_step(const BFloat16Bits* from, std::int64_t str
   return pair[0].bits | static_cast<std::uint32_t>(pair[stride].bits) << 16;
 }
 
+typedef std::uint32_t FourSteps __attribute__((vector_size(16)));
+/// Steps of a line of the cache.
+constexpr std::int64_t kLineSteps = 16;
+
+/// Four by four steps, transposed.
+ALTUP_INLINE void transpose(FourSteps (&x)[4]) {
+  const FourSteps low01 = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
+  const FourSteps high01 = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+  const FourSteps low23 = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+  const FourSteps high23 = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+  x[0] = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+  x[1] = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+  x[2] = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+  x[3] = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+}
+
+/// kCount rows of which nothing is missing, a step of all of them after the other:
+/// to[i * kCount + r] is step i of row r.
+template <std::int64_t kCount, typename Scalar>
+ALTUP_INLINE void interleave(Rows<Scalar> x, std::int64_t steps, typename Packed<Scalar>::Step* to) {
+  constexpr std::int64_t kPerStep = Packed<Scalar>::kPerStep;
+  constexpr std::int64_t kFours = kCount / 4 * 4;
+  const std::int64_t whole = steps / kLineSteps * kLineSteps;
+  // A line of memory of a row at a time: rows that lie a power of two apart share few places of the
+  // cache, and would drive each other out before their next step.
+  for (std::int64_t line = 0; line < whole; line += kLineSteps) {
+    for (std::int64_t r = 0; r < kFours; r += 4) {
+      for (std::int64_t i = line; i < line + kLineSteps; i += 4) {
+        FourSteps four[4];
+        for (std::int64_t j = 0; j < 4; ++j) {
+          __builtin_memcpy(&four[j], x.data + (r + j) * x.stride + i * kPerStep, sizeof(FourSteps));
+        }
+        transpose(four);
+        for (std::int64_t j = 0; j < 4; ++j) {
+          __builtin_memcpy(to + (i + j) * kCount + r, &four[j], sizeof(FourSteps));
+        }
+      }
+    }
+    for (std::int64_t r = kFours; r < kCount; ++r) {
+      for (std::int64_t i = line; i < line + kLineSteps; ++i) {
+        to[i * kCount + r] = whole_step(x.data + r * x.stride, 1, i);
+      }
+    }
+  }
+  for (std::int64_t i = whole; i < steps; ++i) {
+    for (std::int64_t r = 0; r < kCount; ++r) {
+      to[i * kCount + r] = whole_step(x.data + r * x.stride, 1, i);
+    }
+  }
+}
+
 /// X as a factor A with contiguous rows: [round_up(rows), steps of width]; rows that are not there
 /// are 0.
 template <typename Scalar>
@@ -210,10 +262,9 @@ void pack_transposed_panels(Rows<Scalar> x, std::int64_t columns, std::int64_t d
     const Scalar* from = x.data + column * x.stride;
     std::int64_t i = 0;
     if (there == kTileColumns) {
-      for (; i < whole; ++i, to += kTileColumns) {
-        for (std::int64_t j = 0; j < kTileColumns; ++j)
-          to[j] = whole_step(from + j * x.stride, 1, i);
-      }
+      interleave<kTileColumns, Scalar>({from, x.stride}, whole, to);
+      to += whole * kTileColumns;
+      i = whole;
     }
     for (; i < steps; ++i, to += kTileColumns) {
       for (std::int64_t j = 0; j < kTileColumns; ++j) {
