@@ -51,6 +51,8 @@ TEST_F(LinearOp, EqualsItsTwinOverManyBlocks) {
   expect_equals_twin(1100, 33, 40);
   expect_equals_twin(40, 33, 2100);
   expect_equals_twin(40, 2100, 33);
+  expect_equals_twin(40, 1100, 2100);
+  expect_equals_twin(40, 2100, 330);  // chunks of three blocks, and of two
 }
 
 TEST_F(LinearOp, ReadsViewsAsTheyAre) {
