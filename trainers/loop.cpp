@@ -61,6 +61,7 @@ class Loop {
 
   TrainingResult run() {
     start();
+    rehearse();
     make_up_evaluation();
     while (running()) {
       start_profile();
@@ -109,6 +110,10 @@ class Loop {
     state_ = load_training(*found, run_.model, *optimizer_);
     run_.source->restore(state_.data);
     saved_step_ = state_.step;
+  }
+
+  void rehearse() {
+    if (run_.rehearse && state_.step == 0) run_.rehearse();
   }
 
   bool running() const { return state_.step < train_.steps && signals_.received() == 0; }

@@ -13,8 +13,8 @@ namespace altup {
 /// One line of metrics.jsonl. `values` holds, as they apply: loss (nats per target token), accuracy
 /// (percent of span tokens), tokens and seconds (of training, since step 0), tokens_per_second,
 /// data_seconds (waited for batches since the record before), learning_rate, gradient_norm,
-/// peak_memory_mib, the routing of mixtures of experts (kRoutingStatistics), and a task's metrics
-/// (percent).
+/// peak_memory_mib, the routing of mixtures of experts (kRoutingStatistics), and a task's metrics and
+/// cut_answers (percent).
 struct MetricRecord {
   int64_t step = 0;
   std::string split;  ///< "train", "validation" or a task's name

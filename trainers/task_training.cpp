@@ -136,6 +136,15 @@ void prepare_task_evaluation(TrainingRun& run) {
       .input_length = config.input_length,
       .decoding = {.max_new_tokens = config.target_length},
       .precision = resolve_precision(run.config.train.precision, default_device())};
+  std::vector<std::string> inputs;
+  for (const auto& held_out : all) {
+    for (const auto& example : held_out.examples) inputs.push_back(example.input);
+  }
+  run.rehearse = [&run, inputs = std::move(inputs), decoding] {
+    const auto batch = largest_batch(*run.tokenizer, inputs, decoding);
+    log_info("the largest batch of an evaluation, tried first: ", batch.size(), " inputs");
+    generate_texts(run.model, *run.tokenizer, batch, decoding);
+  };
   run.evaluate = [&run, all = std::move(all), decoding] {
     std::vector<MetricRecord> records;
     double sum = 0.0;
@@ -145,6 +154,7 @@ void prepare_task_evaluation(TrainingRun& run) {
       if (!result.generation.complete) return std::vector<MetricRecord>();
       write_answers(run.output / held_out.answers_file, result, held_out.examples);
       records.push_back({0, held_out.task->name, result.metrics});
+      records.back().values["cut_answers"] = 100.0 * result.generation.truncated_share();
       const double value = result.metrics.at(held_out.task->best_metric);
       sum += std::isnan(value) ? 0.0 : value;  // a correlation of constant predictions
     }

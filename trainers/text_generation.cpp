@@ -25,6 +25,26 @@ Encoded encode_all(const Tokenizer& tokenizer, const std::vector<std::string>& t
   return encoded;
 }
 
+// The places of the inputs of each batch. Inputs of like length share one, so that little of it is
+// padding. The longest go first: what does not fit into memory fails at once, not at the end.
+std::vector<std::vector<int64_t>> batches_by_length(const std::vector<Example>& inputs,
+                                                    const TextGenerationConfig& config) {
+  std::vector<int64_t> order(inputs.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto tokens = [&](int64_t i) { return inputs[static_cast<size_t>(i)].inputs.size(); };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return tokens(a) > tokens(b); });
+  std::vector<std::vector<int64_t>> batches;
+  for (auto first = order.begin(); first != order.end();) {
+    const auto longest = static_cast<int64_t>(tokens(*first));
+    const int64_t room = std::clamp<int64_t>(config.batch_tokens / longest, 1, config.batch_size);
+    const auto end = first + std::min(room, order.end() - first);
+    batches.emplace_back(first, end);
+    first = end;
+  }
+  return batches;
+}
+
 GenerationConfig decoding_of(const TextGenerationConfig& config, const Tokenizer& tokenizer) {
   auto decoding = config.decoding;
   decoding.valid_vocab = tokenizer.vocab_size();
@@ -82,36 +102,32 @@ TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
   result.texts.resize(inputs.size());
   result.hypotheses.resize(inputs.size());
   result.truncated_inputs = encoded.truncated;
-  // Inputs of like length share a batch, so that little of it is padding. The longest go first:
-  // what does not fit into memory fails at once, not at the end.
-  std::vector<int64_t> order(inputs.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto tokens = [&](int64_t i) {
-    return encoded.inputs[static_cast<size_t>(i)].inputs.size();
-  };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return tokens(a) > tokens(b); });
-
   AutocastGuard autocast(config.precision, model->shared->weight.device());
-  for (size_t first = 0; first < order.size();) {
+  for (const auto& places : batches_by_length(encoded.inputs, config)) {
     if (stop_requested()) {
       result.complete = false;
       break;
     }
-    const auto longest = static_cast<int64_t>(tokens(order[first]));
-    const int64_t room = std::clamp<int64_t>(config.batch_tokens / longest, 1, config.batch_size);
-    const size_t end = std::min(order.size(), first + static_cast<size_t>(room));
-    std::vector<int64_t> places;
     std::vector<int64_t> numbers;
     std::vector<Example> examples;
-    for (; first < end; ++first) {
-      places.push_back(order[first]);
-      numbers.push_back(first_number + order[first]);
-      examples.push_back(encoded.inputs[static_cast<size_t>(order[first])]);
+    for (const int64_t place : places) {
+      numbers.push_back(first_number + place);
+      examples.push_back(encoded.inputs[static_cast<size_t>(place)]);
     }
     add_outputs(run_batch(model, examples, numbers, decoding), places, tokenizer, result);
   }
   return result;
+}
+
+std::vector<std::string> largest_batch(const Tokenizer& tokenizer,
+                                       const std::vector<std::string>& inputs,
+                                       const TextGenerationConfig& config) {
+  if (inputs.empty()) return {};
+  const auto encoded = encode_all(tokenizer, inputs, config.input_length);
+  const auto batches = batches_by_length(encoded.inputs, config);
+  std::vector<std::string> largest;
+  for (const int64_t place : batches.front()) largest.push_back(inputs[static_cast<size_t>(place)]);
+  return largest;
 }
 
 TextGeneration stream_text(T5& model, const Tokenizer& tokenizer, const std::string& input,

@@ -55,6 +55,11 @@ TextGeneration generate_texts(T5& model, const Tokenizer& tokenizer,
                               const std::vector<std::string>& inputs,
                               const TextGenerationConfig& config, int64_t first_number = 0);
 
+/// The inputs of the batch that takes the most memory, which generate_texts() begins with.
+std::vector<std::string> largest_batch(const Tokenizer& tokenizer,
+                                       const std::vector<std::string>& inputs,
+                                       const TextGenerationConfig& config);
+
 /// The text of one input, greedy or sampled as number `example`, told piece by piece to `print` as it
 /// is made; the pieces are valid UTF-8 and together the text.
 TextGeneration stream_text(T5& model, const Tokenizer& tokenizer, const std::string& input,

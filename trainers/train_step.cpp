@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "altup/modules/routing.h"
 #include "altup/ops/ops.h"
@@ -38,13 +37,21 @@ bool is_finite(const torch::Tensor& tensor) {
   return torch::isfinite(tensor).all().item<bool>();
 }
 
-std::string first_bad_parameter(T5& model,
-                                const std::function<torch::Tensor(const torch::Tensor&)>& part) {
+std::string first_bad_parameter(T5& model) {
   for (const auto& item : model->named_parameters()) {
-    const auto tensor = part(item.value());
-    if (tensor.defined() && !is_finite(tensor)) return item.key();
+    if (!is_finite(item.value())) return item.key();
   }
   return "";
+}
+
+// The one that the backward pass came to first: it spoils those of all parameters before it.
+std::string first_bad_gradient(T5& model) {
+  std::string bad;
+  for (const auto& item : model->named_parameters()) {
+    const auto& gradient = item.value().grad();
+    if (gradient.defined() && !is_finite(gradient)) bad = item.key();
+  }
+  return bad;
 }
 
 // Goes through the model once more and notes the first part whose output is not finite.
@@ -74,14 +81,12 @@ std::string first_bad_module(T5& model, const BatchTensors& tensors, Precision p
 [[noreturn]] void report_not_finite(T5& model, const BatchTensors& tensors, Precision precision,
                                     int64_t step, double loss) {
   std::string where = std::isfinite(loss) ? "the norm of the gradient" : "the loss itself";
-  const auto parameter = first_bad_parameter(model, [](const auto& value) { return value; });
+  const auto parameter = first_bad_parameter(model);
   if (!parameter.empty()) {
     where = "the parameter " + parameter;
   } else if (const auto module = first_bad_module(model, tensors, precision); !module.empty()) {
     where = "the output of " + module;
-  } else if (const auto gradient =
-                 first_bad_parameter(model, [](const auto& value) { return value.grad(); });
-             !gradient.empty()) {
+  } else if (const auto gradient = first_bad_gradient(model); !gradient.empty()) {
     where = "the gradient of " + gradient;
   }
   throw std::runtime_error(

@@ -51,6 +51,9 @@ struct TrainingRun {
   /// Measures the model as it is; records without their step, none where a signal ended it early.
   /// May be empty.
   std::function<std::vector<MetricRecord>()> evaluate = nullptr;
+  /// The part of evaluate() that takes the most memory; done before the first step, so that a run
+  /// fails then and not at its first evaluation. May be empty.
+  std::function<void()> rehearse = nullptr;
   /// The value that picks `checkpoints/best`: which of the records of evaluate(), and which of its
   /// values.
   std::string best_split = "validation";

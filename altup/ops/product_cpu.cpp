@@ -81,18 +81,20 @@ void pack_chunk(const ProductKernels& kernels, MatrixView b, int64_t depth, int6
                 int64_t block_depth, float* panels) {
   const int64_t panel_count = ceil_div(columns, kernels.tile_columns);
   const int64_t padded = panel_count * kernels.tile_columns;
-  at::parallel_for(0, ceil_div(depth, block_depth) * panel_count, 1, [&](int64_t begin, int64_t end) {
-    while (begin < end) {
-      const int64_t k = begin / panel_count * block_depth;
-      const int64_t steps = std::min(block_depth, depth - k);
-      const int64_t panel = begin % panel_count;
-      const int64_t count = std::min(panel_count - panel, end - begin);
-      const int64_t first = panel * kernels.tile_columns;
-      const int64_t last = std::min(columns, first + count * kernels.tile_columns);
-      kernels.pack_right(b.from(k, first), steps, last - first, panels + k * padded + first * steps);
-      begin += count;
-    }
-  });
+  at::parallel_for(0, ceil_div(depth, block_depth) * panel_count, 1,
+                   [&](int64_t begin, int64_t end) {
+                     while (begin < end) {
+                       const int64_t k = begin / panel_count * block_depth;
+                       const int64_t steps = std::min(block_depth, depth - k);
+                       const int64_t panel = begin % panel_count;
+                       const int64_t count = std::min(panel_count - panel, end - begin);
+                       const int64_t first = panel * kernels.tile_columns;
+                       const int64_t last = std::min(columns, first + count * kernels.tile_columns);
+                       kernels.pack_right(b.from(k, first), steps, last - first,
+                                          panels + k * padded + first * steps);
+                       begin += count;
+                     }
+                   });
 }
 
 void own_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {
@@ -134,7 +136,8 @@ void own_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, 
       };
       in_turn(by_rows ? m : columns, grain, by_rows ? kRows : columns, [&](const auto& next) {
         const at::AutoDispatchBelowADInplaceOrView guard;
-        const auto tiles = at::empty({round_up(kRows, kernels.tile_rows) * block_depth}, a.options());
+        const auto tiles =
+            at::empty({round_up(kRows, kernels.tile_rows) * block_depth}, a.options());
         auto* to_multiply = tiles.template mutable_data_ptr<float>();
         for (Piece piece{}; next(piece);) {
           if (by_rows) {

@@ -178,7 +178,8 @@ ALTUP_INLINE void transpose(FourSteps (&x)[4]) {
 /// kCount rows of which nothing is missing, a step of all of them after the other:
 /// to[i * kCount + r] is step i of row r.
 template <std::int64_t kCount, typename Scalar>
-ALTUP_INLINE void interleave(Rows<Scalar> x, std::int64_t steps, typename Packed<Scalar>::Step* to) {
+ALTUP_INLINE void interleave(Rows<Scalar> x, std::int64_t steps,
+                             typename Packed<Scalar>::Step* to) {
   constexpr std::int64_t kPerStep = Packed<Scalar>::kPerStep;
   constexpr std::int64_t kFours = kCount / 4 * 4;
   const std::int64_t whole = steps / kLineSteps * kLineSteps;

@@ -87,6 +87,13 @@ TEST_F(FineTuning, AMixtureIsEvaluatedTaskByTaskAndResumesBitExactly) {
   }
   EXPECT_THAT(log, HasSubstr("glue/sst2: 64 examples, 88.9 % of the mixture"));
   EXPECT_THAT(log, HasSubstr("glue/rte: 8 examples, 11.1 % of the mixture"));
+  // What evaluation needs most memory for is done before the first step.
+  const auto rehearsal = log.find("the largest batch of an evaluation, tried first: 8 inputs");
+  EXPECT_LT(rehearsal, log.find("step 2/"));
+  for (const int task : {0, 1}) {
+    const double cut = result.evaluation[task].values.at("cut_answers");
+    EXPECT_TRUE(cut >= 0.0 && cut <= 100.0) << cut;
+  }
 
   auto half = config;
   half.train.steps = 3;

@@ -152,6 +152,25 @@ TEST_F(TrainingTest, NotFiniteNamesThePlace) {
   }
 }
 
+// A bad gradient spoils those that the backward pass makes from it, down to the embedding's.
+TEST_F(TrainingTest, NotFiniteNamesTheGradientWhereItBegan) {
+  const auto config = tiny_run(Variant::kNone);
+  T5 model(config.model);
+  const auto optimizer = make_optimizer(config.optimizer, named_parameters(*model));
+  for (const auto* name : {"shared.weight", "encoder.layers.0.feed_forward.wo.weight",
+                           "decoder.layers.1.feed_forward.wo.weight"}) {
+    model->named_parameters()[name].register_hook(
+        [](const torch::Tensor& gradient) { return gradient * std::nan(""); });
+  }
+  try {
+    train_step(model, kPieces, *optimizer, random_batch(2, false), 5, config, Precision::kFp32);
+    FAIL() << "a NaN went unnoticed";
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(),
+                ::testing::HasSubstr("the gradient of decoder.layers.1.feed_forward.wo.weight"));
+  }
+}
+
 class NotFinite : public TrainingTest, public ::testing::WithParamInterface<Padding> {};
 INSTANTIATE_TEST_SUITE_P(Paddings, NotFinite,
                          ::testing::Values(Padding::kNone, Padding::kLongest, Padding::kMaximum),

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
+#include <fstream>
 
 #include "altup/optim/adafactor_update.h"
 #include "altup/util/text.h"
@@ -61,6 +62,52 @@ TEST(Adafactor, FactoredStepsAreThoseComputedByHand) {
     expect_close(moment(*optimizer, "w.v_col"),
                  torch::tensor({0.07871746F, 0.06459112F, 0.29733270F}), 1e-7);
   }
+}
+
+/// [rows, columns], or [columns] of a single row, of function(i, j).
+template <typename Function>
+at::Tensor filled(int64_t rows, int64_t columns, const Function& function) {
+  at::Tensor values = torch::empty({rows, columns});
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) values[i][j] = static_cast<float>(function(i, j));
+  }
+  return rows > 1 ? values : values[0];
+}
+
+// Its inputs are those of tests/python/test_adafactor_golden.py, which made the file.
+TEST(Adafactor, TrajectoryIsPyTorchs) {
+  std::ifstream golden("tests/golden/adafactor_pytorch.txt");
+  int compared = 0;
+  int64_t rows = 0;
+  int64_t columns = 0;
+  auto config = adafactor_config();
+  config.min_factored_size = 2;
+  int last = 0;
+  while (golden >> rows >> columns >> config.weight_decay >> config.clipping_threshold >> last) {
+    SCOPED_TRACE(str(rows, " x ", columns, ", decay ", config.weight_decay, ", clipped at ",
+                     config.clipping_threshold, ", step ", last));
+    std::vector<float> expected(rows * columns);
+    for (float& value : expected) golden >> value;
+    for (const bool fused : {true, false}) {
+      at::Tensor w =
+          filled(rows, columns, [](auto i, auto j) { return std::sin(1 + 7 * i + 3 * j); });
+      if (!fused && rows > 1) w = transposed_copy(w);
+      const auto optimizer = make_optimizer(config, {{"w", w}});
+      for (int step = 1; step <= last; ++step) {
+        with_gradient(w, filled(rows, columns, [&](auto i, auto j) {
+                        const auto exponent = static_cast<double>((2 * i + step) % 5 - 3);
+                        const auto x = static_cast<double>(i);
+                        const auto y = static_cast<double>(j);
+                        return std::sin(0.37 * step + 1.3 * x + 0.71 * y) *
+                               std::pow(10.0, exponent);
+                      }));
+        optimizer->step(0.05);
+      }
+      expect_close(w.flatten(), torch::tensor(expected), 2e-6);
+    }
+    ++compared;
+  }
+  EXPECT_EQ(compared, 24);
 }
 
 TEST(Adafactor, ClipsTheUpdateByItsRms) {

@@ -58,6 +58,17 @@ TEST(TextGeneration, BatchesHoldNoMoreInputsAndTokensThanTheyMay) {
   EXPECT_EQ(batches(1), 6);  // an input goes through also where it is longer than a batch may be
 }
 
+TEST(TextGeneration, TheLargestBatchIsTheFirst) {
+  const auto& tokenizer = *small_tokenizer();
+  const std::vector<std::string> inputs = {words(1), words(9), words(4), words(30), words(10)};
+  TextGenerationConfig config{.batch_size = 3};
+  EXPECT_THAT(largest_batch(tokenizer, inputs, config),
+              ::testing::ElementsAre(words(30), words(10), words(9)));
+  config.batch_tokens = 1;
+  EXPECT_THAT(largest_batch(tokenizer, inputs, config), ::testing::ElementsAre(words(30)));
+  EXPECT_TRUE(largest_batch(tokenizer, {}, config).empty());
+}
+
 TEST(TextGeneration, BatchesChangeNothing) {
   auto model = small_model();
   std::vector<std::string> inputs;
