@@ -217,11 +217,11 @@ template <typename Scalar>
 void pack_factor(Rows<Scalar> x, std::int64_t rows, std::int64_t width,
                  typename Packed<Scalar>::Step* to) {
   const std::int64_t steps = steps_of<Scalar>(width);
-  for (std::int64_t r = 0; r < round_up(rows, kTileRows); ++r) {
-    for (std::int64_t i = 0; i < steps; ++i) {
-      *to++ = r < rows ? step_of(x.data + r * x.stride, 1, i, width) : 0;
-    }
+  for (std::int64_t r = 0; r < rows; ++r, to += steps) {
+    to[steps - 1] = 0;  // may be half there
+    __builtin_memcpy(to, x.data + r * x.stride, width * sizeof(Scalar));
   }
+  for (std::int64_t i = 0; i < (round_up(rows, kTileRows) - rows) * steps; ++i) to[i] = 0;
 }
 
 /// X [depth, width] as B: a step of all whole panels after the other, so that what is read is
