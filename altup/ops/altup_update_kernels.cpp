@@ -7,13 +7,22 @@
 namespace altup::internal::ALTUP_VECTOR_NAMESPACE {
 namespace {
 
+template <bool kStreams, bool kWhole, typename Scalar>
+ALTUP_INLINE void write(typename Simd<Scalar>::Vector vector, Scalar* to, std::int64_t count) {
+  if constexpr (kStreams && kWhole) {
+    stream(vector, to);
+  } else {
+    store<kWhole>(vector, to, count);
+  }
+}
+
 // --- Forward
 // ---------------------------------------------------------------------------------------
 //
 // y^i = x̂^i + g_i (x̃ − x̂^a) = Σ_j m_ij x^j + g_i x̃  with  m_ij = p_ij − g_i p_aj. Summed in this
 // order, p = I, g = 1 and equal blocks give x̃ without rounding.
 
-template <int K, bool kWhole, typename Scalar, typename Sum>
+template <int K, bool kStreams, bool kWhole, typename Scalar, typename Sum>
 ALTUP_INLINE void forward_step(const UpdateArguments<Scalar>& args, const Sum (&mix)[K][K],
                                std::int64_t at, std::int64_t count) {
   using Vector = typename Simd<Scalar>::Vector;
@@ -27,12 +36,12 @@ ALTUP_INLINE void forward_step(const UpdateArguments<Scalar>& args, const Sum (&
 #pragma GCC unroll 4
     for (int j = 1; j < K; ++j) y += mix[i][j] * x[j];
     y += args.g[i] * x_tilde;
-    store<kWhole>(y, args.y + i * args.block_size + at, count);
+    write<kStreams, kWhole>(y, args.y + i * args.block_size + at, count);
   }
 }
 
-template <int K, typename Scalar>
-void forward(const UpdateArguments<Scalar>& original, std::int64_t begin, std::int64_t end) {
+template <int K, bool kStreams, typename Scalar>
+void forward_as(const UpdateArguments<Scalar>& original, std::int64_t begin, std::int64_t end) {
   using Sum = SumType<Scalar>;
   const UpdateArguments<Scalar> args = original;
   Sum mix[K][K];
@@ -43,8 +52,14 @@ void forward(const UpdateArguments<Scalar>& original, std::int64_t begin, std::i
   }
   constexpr int kLanes = Simd<Scalar>::kLanes;
   std::int64_t at = begin;
-  for (; at + kLanes <= end; at += kLanes) forward_step<K, true>(args, mix, at, kLanes);
-  if (at < end) forward_step<K, false>(args, mix, at, end - at);
+  for (; at + kLanes <= end; at += kLanes) forward_step<K, kStreams, true>(args, mix, at, kLanes);
+  if (at < end) forward_step<K, kStreams, false>(args, mix, at, end - at);
+}
+
+template <int K, typename Scalar>
+void forward(const UpdateArguments<Scalar>& args, std::int64_t begin, std::int64_t end) {
+  const auto run = args.streams ? forward_as<K, true, Scalar> : forward_as<K, false, Scalar>;
+  run(args, begin, end);
 }
 
 // --- Backward
@@ -57,7 +72,7 @@ struct LaneSums {
   Vector dg[K] = {};
 };
 
-template <int K, bool kWhole, typename Scalar, typename Sum, typename Vector>
+template <int K, bool kStreams, bool kWhole, typename Scalar, typename Sum, typename Vector>
 ALTUP_INLINE void backward_step(const UpdateArguments<Scalar>& args, const Sum (&p)[K][K],
                                 const Sum (&g)[K], const Sum (&is_active)[K],
                                 LaneSums<K, Vector>& sums, std::int64_t at, std::int64_t count) {
@@ -72,7 +87,7 @@ ALTUP_INLINE void backward_step(const UpdateArguments<Scalar>& args, const Sum (
     e += g[i] * dy[i];
     innovation -= args.p[args.active_block * K + i] * x[i];
   }
-  store<kWhole>(e, args.dx_tilde + at, count);
+  write<kStreams, kWhole>(e, args.dx_tilde + at, count);
 #pragma GCC unroll 4
   for (int i = 0; i < K; ++i) {
     sums.dg[i] += dy[i] * innovation;
@@ -85,13 +100,13 @@ ALTUP_INLINE void backward_step(const UpdateArguments<Scalar>& args, const Sum (
     Vector dx = p[0][j] * dy[0];
 #pragma GCC unroll 4
     for (int i = 1; i < K; ++i) dx += p[i][j] * dy[i];
-    store<kWhole>(dx, args.dx + j * args.block_size + at, count);
+    write<kStreams, kWhole>(dx, args.dx + j * args.block_size + at, count);
   }
 }
 
-template <int K, typename Scalar>
-void backward(const UpdateArguments<Scalar>& original, std::int64_t begin, std::int64_t end,
-              double* sums) {
+template <int K, bool kStreams, typename Scalar>
+void backward_as(const UpdateArguments<Scalar>& original, std::int64_t begin, std::int64_t end,
+                 double* sums) {
   using Sum = SumType<Scalar>;
   const UpdateArguments<Scalar> args = original;
   Sum p[K][K];
@@ -106,14 +121,21 @@ void backward(const UpdateArguments<Scalar>& original, std::int64_t begin, std::
   LaneSums<K, typename Simd<Scalar>::Vector> lanes;
   std::int64_t at = begin;
   for (; at + kLanes <= end; at += kLanes) {
-    backward_step<K, true>(args, p, g, is_active, lanes, at, kLanes);
+    backward_step<K, kStreams, true>(args, p, g, is_active, lanes, at, kLanes);
   }
-  if (at < end) backward_step<K, false>(args, p, g, is_active, lanes, at, end - at);
+  if (at < end) backward_step<K, kStreams, false>(args, p, g, is_active, lanes, at, end - at);
 
   for (int i = 0; i < K; ++i) {
     for (int j = 0; j < K; ++j) sums[i * K + j] = sum_of_lanes(lanes.dp[i][j]);
     sums[K * K + i] = sum_of_lanes(lanes.dg[i]);
   }
+}
+
+template <int K, typename Scalar>
+void backward(const UpdateArguments<Scalar>& args, std::int64_t begin, std::int64_t end,
+              double* sums) {
+  const auto run = args.streams ? backward_as<K, true, Scalar> : backward_as<K, false, Scalar>;
+  run(args, begin, end, sums);
 }
 
 }  // namespace

@@ -21,6 +21,9 @@ struct UpdateArguments {
   const Scalar* x_tilde = nullptr;
   const SumType<Scalar>* p = nullptr;  // [K, K]
   const SumType<Scalar>* g = nullptr;  // [K]
+  /// Results are written past the caches. Needs all of them, and `begin`, aligned to whole vectors,
+  /// and a fence before they are read.
+  bool streams = false;
 
   Scalar* y = nullptr;  // forward
 

@@ -44,6 +44,25 @@ struct Simd {
   }
 };
 
+/// Stores a whole vector, at an address aligned to it, past the caches: what is written and not read
+/// soon is then not read from memory first, either. The caller has to fence. Only floats have it.
+template <typename Scalar>
+ALTUP_INLINE void stream(typename Simd<Scalar>::Vector vector, Scalar* to) {
+  Simd<Scalar>::store(vector, to);
+}
+#if defined(__SSE2__)
+template <>
+ALTUP_INLINE void stream<float>(Simd<float>::Vector vector, float* to) {
+#if ALTUP_VECTOR_BYTES == 64
+  _mm512_stream_ps(to, reinterpret_cast<__m512>(vector));
+#elif ALTUP_VECTOR_BYTES == 32
+  _mm256_stream_ps(to, reinterpret_cast<__m256>(vector));
+#else
+  _mm_stream_ps(to, reinterpret_cast<__m128>(vector));
+#endif
+}
+#endif
+
 template <>
 struct Simd<BFloat16Bits> {
   using Sum = float;

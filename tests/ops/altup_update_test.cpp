@@ -231,6 +231,31 @@ TEST_F(AltupUpdate, StartsAsTheDenseLayerBitForBit) {
   }
 }
 
+// States of 8 MiB and more are written past the caches, their halves are not.
+TEST_F(AltupUpdate, ALargeStateIsItsHalves) {
+  for (const int64_t num_blocks : {1, 2, 3, 4}) {
+    const int64_t tokens = (8 << 20) / (num_blocks * 512 * 4) + 2;
+    auto whole = random_inputs(num_blocks, {1, tokens, 512}, at::kFloat);
+    const auto dy = at::randn(whole.x.sizes());
+    const auto results = [&](int64_t first, int64_t count) {
+      Inputs part{whole.x.detach().narrow(2, first, count).requires_grad_(),
+                  whole.x_tilde.detach().narrow(1, first, count).requires_grad_(), whole.p,
+                  whole.g};
+      const auto y = update(part, 0);
+      auto gradients =
+          torch::autograd::grad({y}, {part.x, part.x_tilde}, {dy.narrow(2, first, count)});
+      return std::vector<at::Tensor>{y, gradients[0], gradients[1].unsqueeze(0)};
+    };
+    const auto large = results(0, tokens);
+    const auto left = results(0, tokens / 2);
+    const auto right = results(tokens / 2, tokens - tokens / 2);
+    for (size_t i = 0; i < large.size(); ++i) {
+      EXPECT_TRUE(torch::equal(large[i], torch::cat({left[i], right[i]}, 2)))
+          << num_blocks << " blocks, result " << i;
+    }
+  }
+}
+
 TEST_F(AltupUpdate, DoesNotDependOnTheNumberOfThreads) {
   const int threads = at::get_num_threads();
   for (const auto type : {at::kFloat, at::kBFloat16}) {
