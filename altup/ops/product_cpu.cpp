@@ -41,8 +41,8 @@ int64_t round_up(int64_t n, int64_t multiple) {
   return ceil_div(n, multiple) * multiple;
 }
 
-/// The library that ATen calls is made for Intel's processors, on which it is hard to beat; on an AMD
-/// Zen 3 these kernels were faster where both were timed alone (see docs/performance.md).
+/// The library that ATen calls is made for Intel's processors, on which it is hard to beat; on AMD's
+/// Zen 3 and Zen 4 these kernels were faster where both were timed alone (see docs/performance.md).
 bool library_is_slow_here() {
 #if defined(__x86_64__)
   return __builtin_cpu_is("amd") && vector_width_of_this_cpu() != VectorWidth::k16;
