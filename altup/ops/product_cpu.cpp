@@ -52,10 +52,11 @@ bool library_is_slow_here() {
 }
 
 /// A transposed left factor (a weight's gradient) has to be gathered from as many pages as the
-/// product is deep: with AVX2 the library is as fast there.
+/// product is deep: with AVX2 the library is as fast there, and with AVX-512 where the product is no
+/// deeper than a block.
 bool gains_from_ours(const at::Tensor& a) {
   return choice.load() == ProductKernelChoice::kOwn || a.stride(1) == 1 ||
-         vector_width_of_this_cpu() == VectorWidth::k64;
+         (vector_width_of_this_cpu() == VectorWidth::k64 && a.size(1) > kDepth);
 }
 
 bool readable(const at::Tensor& x) {
@@ -137,7 +138,7 @@ void own_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, 
       in_turn(by_rows ? m : columns, grain, by_rows ? kRows : columns, [&](const auto& next) {
         const at::AutoDispatchBelowADInplaceOrView guard;
         const auto tiles =
-            at::empty({round_up(kRows, kernels.tile_rows) * block_depth}, a.options());
+            at::empty({round_up(std::min(m, kRows), kernels.tile_rows) * block_depth}, a.options());
         auto* to_multiply = tiles.template mutable_data_ptr<float>();
         for (Piece piece{}; next(piece);) {
           if (by_rows) {
