@@ -13,8 +13,8 @@ namespace altup {
 
 /// Call first in main(): flushes denormals to zero (they make a step several times slower), tells
 /// malloc to keep large blocks rather than map them afresh, gives tensors their memory by
-/// cpu_allocator(), bounds what oneDNN keeps of
-/// shapes it has seen, and sets the number of threads (0: one for each core the process may use).
+/// cpu_allocator(), bounds what oneDNN keeps of shapes it has seen, and sets the number of threads
+/// (0: one for each core the process may use).
 void set_up_process(int64_t threads);
 
 /// The device that computation runs on: CUDA where LibTorch has one, else the CPU.

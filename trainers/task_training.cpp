@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
@@ -126,8 +127,8 @@ std::unique_ptr<BatchSource> open_task_mixture(const RunConfig& config,
 
 void prepare_task_evaluation(TrainingRun& run) {
   const TaskConfig& config = run.config.task;
-  auto all = load_held_out(config);
-  const auto best = best_metric(config.best_metric, all);
+  const auto all = std::make_shared<const std::vector<HeldOut>>(load_held_out(config));
+  const auto best = best_metric(config.best_metric, *all);
   run.best_split = best.split;
   run.best_metric = best.metric;
   run.higher_is_better = true;
@@ -136,30 +137,31 @@ void prepare_task_evaluation(TrainingRun& run) {
       .input_length = config.input_length,
       .decoding = {.max_new_tokens = config.target_length},
       .precision = resolve_precision(run.config.train.precision, default_device())};
-  std::vector<std::string> inputs;
-  for (const auto& held_out : all) {
-    for (const auto& example : held_out.examples) inputs.push_back(example.input);
-  }
-  run.rehearse = [&run, inputs = std::move(inputs), decoding] {
+  run.rehearse = [&run, all, decoding] {
+    std::vector<std::string> inputs;
+    for (const auto& held_out : *all) {
+      for (const auto& example : held_out.examples) inputs.push_back(example.input);
+    }
     const auto batch = largest_batch(*run.tokenizer, inputs, decoding);
     log_info("the largest batch of an evaluation, tried first: ", batch.size(), " inputs");
     generate_texts(run.model, *run.tokenizer, batch, decoding);
   };
-  run.evaluate = [&run, all = std::move(all), decoding] {
+  run.evaluate = [&run, all, decoding] {
     std::vector<MetricRecord> records;
     double sum = 0.0;
-    for (const auto& held_out : all) {
+    for (const auto& held_out : *all) {
       const auto result =
           evaluate_task(run.model, *run.tokenizer, *held_out.task, held_out.examples, decoding);
       if (!result.generation.complete) return std::vector<MetricRecord>();
       write_answers(run.output / held_out.answers_file, result, held_out.examples);
-      records.push_back({0, held_out.task->name, result.metrics});
-      records.back().values["cut_answers"] = 100.0 * result.generation.truncated_share();
+      auto values = result.metrics;
+      values["cut_answers"] = 100.0 * result.generation.truncated_share();
+      records.push_back({0, held_out.task->name, std::move(values)});
       const double value = result.metrics.at(held_out.task->best_metric);
       sum += std::isnan(value) ? 0.0 : value;  // a correlation of constant predictions
     }
-    if (all.size() > 1) {
-      records.push_back({0, kAverage, {{kAverageScore, sum / static_cast<double>(all.size())}}});
+    if (all->size() > 1) {
+      records.push_back({0, kAverage, {{kAverageScore, sum / static_cast<double>(all->size())}}});
     }
     return records;
   };
