@@ -20,19 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Calls visit(section name, field, value) for every key of `config`.
-template <class Config, class Visit>
-void for_each_field(Config& config, Visit&& visit) {
-  RunConfig::sections(config, [&](std::string_view section, auto& part) {
-    std::remove_cvref_t<decltype(part)>::fields(
-        part, [&](const Field& field, auto& value) { visit(section, field, value); });
-  });
-}
-
-std::string full_key(std::string_view section, const Field& field) {
-  return str(section, ".", field.name);
-}
-
 // --- unknown keys
 // -----------------------------------------------------------------------------------------------
 
@@ -46,7 +33,7 @@ std::vector<std::string> section_names() {
 std::vector<std::string> keys_of(std::string_view wanted) {
   std::vector<std::string> keys;
   RunConfig config;
-  for_each_field(config, [&](std::string_view section, const Field& field, auto&) {
+  RunConfig::for_each_field(config, [&](std::string_view section, const Field& field, auto&) {
     if (section == wanted) keys.emplace_back(field.name);
   });
   return keys;
@@ -161,12 +148,13 @@ void assign_entry(const std::string& key, const Field& field, const ConfigEntry&
 void apply(const ConfigTree& tree, RunConfig& config) {
   int64_t size_layer = -1;
   const auto assign = [&](bool before_size) {
-    for_each_field(config, [&](std::string_view section, const Field& field, auto& value) {
-      const auto at = tree.entries.find(full_key(section, field));
-      if (at != tree.entries.end() && (at->second.layer < size_layer) == before_size) {
-        assign_entry(at->first, field, at->second, value);
-      }
-    });
+    RunConfig::for_each_field(
+        config, [&](std::string_view section, const Field& field, auto& value) {
+          const auto at = tree.entries.find(full_key(section, field));
+          if (at != tree.entries.end() && (at->second.layer < size_layer) == before_size) {
+            assign_entry(at->first, field, at->second, value);
+          }
+        });
   };
   if (const auto at = tree.entries.find("model.size"); at != tree.entries.end()) {
     size_layer = at->second.layer;
@@ -200,9 +188,10 @@ UserError located(const RunConfig& config, const std::string& message) {
 }
 
 void check_run(const RunConfig& config) {
-  for_each_field(config, [](std::string_view section, const Field& field, const auto& value) {
-    check_field(full_key(section, field), field, value);
-  });
+  RunConfig::for_each_field(config,
+                            [](std::string_view section, const Field& field, const auto& value) {
+                              check_field(full_key(section, field), field, value);
+                            });
   config.model.validate();
   config.data.validate();
   config.optimizer.validate();
@@ -256,38 +245,6 @@ void check_located(const RunConfig& config, Check&& check) {
   } catch (const UserError& error) {
     throw located(config, error.what());
   }
-}
-
-// --- writing
-// ----------------------------------------------------------------------------------------------------
-
-std::string toml_value(bool value) {
-  return value ? "true" : "false";
-}
-std::string toml_value(int64_t value) {
-  return std::to_string(value);
-}
-std::string toml_value(double value) {
-  return toml_float(value);
-}
-std::string toml_value(const std::string& value) {
-  return toml_string(value);
-}
-std::string toml_value(const std::vector<std::string>& value) {
-  std::vector<std::string> parts;
-  for (const auto& text : value) parts.push_back(toml_string(text));
-  return "[" + join(parts, ", ") + "]";
-}
-template <class E>
-requires std::is_enum_v<E> std::string toml_value(E value) {
-  return str('"', enum_name(value), '"');
-}
-
-/// "" for a field that is not an enum.
-template <class T>
-std::string choices(const T&, std::string_view separator, std::string_view quote) {
-  if constexpr (std::is_enum_v<T>) return enum_words<T>(separator, quote);
-  return "";
 }
 
 }  // namespace
@@ -365,53 +322,17 @@ RunConfig load_run_config(const std::vector<fs::path>& files,
   return config;
 }
 
-std::string to_toml(const RunConfig& config) {
-  std::string out;
-  std::string_view open;
-  for_each_field(config, [&](std::string_view section, const Field& field, const auto& value) {
-    if (section != open) {
-      out += str(out.empty() ? "[" : "\n[", section, "]\n");
-      open = section;
-    }
-    const auto words = choices(value, " | ", "");
-    out += str(field.name, " = ", toml_value(value), "  # ", field.help, words.empty() ? "" : ": ",
-               words, "\n");
-  });
-  return out;
-}
-
-std::map<std::string, std::string> resolved_values(const RunConfig& config) {
-  std::map<std::string, std::string> values;
-  for_each_field(config, [&](std::string_view section, const Field& field, const auto& value) {
-    values[full_key(section, field)] = toml_value(value);
-  });
-  return values;
+std::string full_key(std::string_view section, const Field& field) {
+  return str(section, ".", field.name);
 }
 
 std::vector<std::string> known_keys() {
   std::vector<std::string> keys;
   RunConfig config;
-  for_each_field(config, [&](std::string_view section, const Field& field, auto&) {
+  RunConfig::for_each_field(config, [&](std::string_view section, const Field& field, auto&) {
     keys.push_back(full_key(section, field));
   });
   return keys;
-}
-
-std::string key_tables() {
-  std::string out;
-  std::string_view open;
-  const RunConfig defaults;
-  for_each_field(defaults, [&](std::string_view section, const Field& field, const auto& value) {
-    if (section != open) {
-      out += str(out.empty() ? "" : "\n", "### `[", section,
-                 "]`\n\n| key | default | meaning |\n|---|---|---|\n");
-      open = section;
-    }
-    const auto words = choices(value, ", ", "`");
-    out += str("| `", field.name, "` | `", toml_value(value), "` | ", field.help,
-               words.empty() ? "" : ": ", words, " |\n");
-  });
-  return out;
 }
 
 }  // namespace altup

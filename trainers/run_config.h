@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "altup/data/pipeline.h"
@@ -183,6 +185,14 @@ struct RunConfig {
     visit("optimizer", self.optimizer);
     visit("runtime", self.runtime);
   }
+  /// Calls visit(section name, field, value) for every key of `self`.
+  template <class Self, class Visit>
+  static void for_each_field(Self& self, Visit&& visit) {
+    sections(self, [&](std::string_view section, auto& part) {
+      std::remove_cvref_t<decltype(part)>::fields(
+          part, [&](const Field& field, auto& value) { visit(section, field, value); });
+    });
+  }
   /// Checks every field's range, every section, and what holds between them. load_run_config has
   /// called it.
   void validate() const;
@@ -211,6 +221,8 @@ std::string to_toml(const RunConfig& config);
 /// What each "section.key" is, as a TOML value.
 std::map<std::string, std::string> resolved_values(const RunConfig& config);
 
+/// "section.key"
+std::string full_key(std::string_view section, const Field& field);
 /// Every "section.key", in the order of the file.
 std::vector<std::string> known_keys();
 /// Every key with its default and its meaning, as Markdown tables: what docs/configuration.md

@@ -5,7 +5,6 @@
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "altup/modules/activation_checkpoint.h"
 #include "altup/modules/feed_forward.h"
 #include "altup/ops/ops.h"
+#include "tests/modules/slow_mixture.h"
 #include "tests/support/gradcheck.h"
 
 namespace altup {
@@ -65,102 +65,6 @@ MixtureOfExperts make_mixture(const MixtureConfig& config, uint64_t seed = 1) {
   return mixture;
 }
 
-torch::Tensor expert_of(MixtureOfExperts& mixture, const MixtureConfig& config, int64_t e,
-                        const torch::Tensor& token) {
-  const auto& experts = *mixture->experts;
-  const auto in = torch::mv(config.gated_gelu ? experts.wi_0[e] : experts.wi[e], token);
-  const auto hidden =
-      config.gated_gelu
-          ? 0.5 * in * (1 + torch::tanh(std::sqrt(2 / M_PI) * (in + 0.044715 * in.pow(3)))) *
-                torch::mv(experts.wi_1[e], token)
-          : in.clamp_min(0);
-  return torch::mv(experts.wo[e], hidden);
-}
-
-struct Slow {
-  torch::Tensor output;  // [3, 5, d]
-  torch::Tensor loss;
-  int64_t dropped = 0;
-};
-
-// Token by token: a list of the tokens that each expert takes, then one expert for one token at a
-// time.
-Slow slow_mixture(MixtureOfExperts& mixture, const MixtureConfig& config, const torch::Tensor& x,
-                  bool limited) {
-  struct Token {
-    int64_t sequence, position;
-    torch::Tensor x, probabilities;
-    int64_t choice;
-  };
-  std::vector<Token> tokens;
-  auto z_loss = torch::zeros({}, torch::kDouble);
-  for (int64_t b = 0; b < 3; ++b) {
-    for (int64_t s = 0; s < kLengths[static_cast<size_t>(b)]; ++s) {
-      const auto logits = torch::mv(mixture->router->weight, x[b][s]);
-      const auto probabilities = logits.exp() / logits.exp().sum();
-      z_loss = z_loss + logits.exp().sum().log().square();
-      tokens.push_back({b, s, x[b][s], probabilities, probabilities.argmax().item<int64_t>()});
-    }
-  }
-  const auto count = static_cast<double>(tokens.size());
-  const auto p = [](const Token& token, int64_t e) {
-    return token.probabilities[e].item<double>();
-  };
-  std::vector<std::vector<size_t>> taken(static_cast<size_t>(config.experts));
-  for (int64_t e = 0; e < config.experts; ++e) {
-    auto& list = taken[static_cast<size_t>(e)];
-    const auto take = [&](int64_t sequence, bool chosen_only, bool sorted, double places) {
-      std::vector<size_t> all;
-      for (size_t t = 0; t < tokens.size(); ++t) {
-        if (sequence >= 0 && tokens[t].sequence != sequence) continue;
-        if (!chosen_only || tokens[t].choice == e) all.push_back(t);
-      }
-      if (sorted) {
-        std::stable_sort(all.begin(), all.end(),
-                         [&](size_t a, size_t b) { return p(tokens[a], e) > p(tokens[b], e); });
-      }
-      if (static_cast<double>(all.size()) > places) all.resize(static_cast<size_t>(places));
-      list.insert(list.end(), all.begin(), all.end());
-    };
-    const auto places = [&](double of) {
-      return std::ceil(of * config.capacity_factor / static_cast<double>(config.experts));
-    };
-    if (config.expert_choice) {
-      for (size_t b = 0; b < 3; ++b) {
-        take(static_cast<int64_t>(b), false, true, places(static_cast<double>(kLengths[b])));
-      }
-    } else {
-      take(-1, true, config.batch_prioritised, limited ? places(count) : 1e9);
-    }
-  }
-  Slow slow;
-  std::vector<torch::Tensor> outputs(15, torch::zeros({config.d_model}, torch::kDouble));
-  std::vector<bool> has_expert(tokens.size());
-  for (int64_t e = 0; e < config.experts; ++e) {
-    for (const size_t t : taken[static_cast<size_t>(e)]) {
-      auto& output = outputs[static_cast<size_t>(tokens[t].sequence * 5 + tokens[t].position)];
-      output = output + tokens[t].probabilities[e] * expert_of(mixture, config, e, tokens[t].x);
-      has_expert[t] = true;
-    }
-  }
-  slow.output = torch::stack(outputs).view({3, 5, config.d_model});
-  slow.dropped = std::count(has_expert.begin(), has_expert.end(), false);
-  slow.loss = config.router_z_loss * z_loss / count;
-  if (!config.expert_choice) {
-    for (int64_t e = 0; e < config.experts; ++e) {
-      double share = 0;
-      auto mean = torch::zeros({}, torch::kDouble);
-      for (const auto& token : tokens) {
-        share += (token.choice == e ? 1 : 0) / count;
-        mean = mean + token.probabilities[e] / count;
-      }
-      slow.loss =
-          slow.loss + config.load_balance_loss * static_cast<double>(config.experts) * share * mean;
-    }
-  }
-  return slow;
-}
-
 class Mixture : public ::testing::TestWithParam<Kind> {};
 INSTANTIATE_TEST_SUITE_P(Kinds, Mixture, ::testing::ValuesIn(kinds()),
                          [](const auto& info) { return info.param.name; });
@@ -182,7 +86,7 @@ TEST_P(Mixture, IsTheLoopOverTokensInValuesAndGradients) {
       mixture->train(training);
       Routing routing;
       const auto output = mixture->forward(x, tokens_for(config, mask()), &routing);
-      const auto slow = slow_mixture(mixture, config, x, training);
+      const auto slow = testing::slow_mixture(mixture, config, x, kLengths, training);
       EXPECT_TRUE(torch::allclose(output, slow.output, 1e-10, 1e-12));
       ASSERT_EQ(routing.loss.defined(), training);
       const auto none = torch::zeros({}, torch::kDouble);

@@ -6,8 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
-#include <cmath>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -20,13 +18,16 @@
 #include "altup/util/files.h"
 #include "altup/util/text.h"
 #include "tests/support/paths.h"
+#include "tests/trainers/naive_bayes.h"
 #include "trainers/demo_grammar.h"
 
 namespace altup {
 namespace {
 
 namespace fs = std::filesystem;
-using Rows = std::vector<std::vector<std::string>>;
+using testing::naive_bayes_accuracy;
+using testing::Rows;
+using testing::words;
 
 DemoWorldConfig small_config() {
   DemoWorldConfig config;
@@ -94,50 +95,6 @@ Rows entailment(const std::string& split_name) {
 }
 nlohmann::json squad(const std::string& split_name) {
   return nlohmann::json::parse(read_file(world() / ("squad/" + split_name + "-v1.1.json")));
-}
-
-std::vector<std::string> words(std::string_view text) {
-  std::vector<std::string> found(1);
-  for (const char c : text) {
-    if (std::isalpha(static_cast<unsigned char>(c)) != 0) {
-      found.back() += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    } else if (!found.back().empty()) {
-      found.emplace_back();
-    }
-  }
-  if (found.back().empty()) found.pop_back();
-  return found;
-}
-
-/// Accuracy in percent of multinomial naive Bayes on the words of one column; the label is the last
-/// column.
-double naive_bayes_accuracy(const Rows& train, const Rows& dev, size_t column) {
-  std::map<std::string, std::map<std::string, double>> counts;
-  std::map<std::string, double> rows, totals;
-  std::set<std::string> vocabulary;
-  for (const auto& row : train) {
-    ++rows[row.back()];
-    for (const std::string& word : words(row[column])) {
-      ++counts[row.back()][word];
-      ++totals[row.back()];
-      vocabulary.insert(word);
-    }
-  }
-  int right = 0;
-  for (const auto& row : dev) {
-    std::map<double, std::string> by_score;
-    for (const auto& [label, count] : rows) {
-      double score = std::log(count);
-      for (const std::string& word : words(row[column])) {
-        const auto found = counts[label].find(word);
-        const double seen = found == counts[label].end() ? 0 : found->second;
-        score += std::log((seen + 1) / (totals[label] + static_cast<double>(vocabulary.size())));
-      }
-      by_score[score] = label;
-    }
-    right += by_score.rbegin()->second == row.back();
-  }
-  return 100.0 * right / static_cast<double>(dev.size());
 }
 
 double share_of(const Rows& rows, const std::string& label) {
