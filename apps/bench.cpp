@@ -11,6 +11,7 @@
 #include "trainers/bench.h"
 #include "trainers/checkpoint_io.h"
 #include "trainers/runtime.h"
+#include "trainers/training.h"
 
 namespace altup {
 namespace {
@@ -45,9 +46,16 @@ int ops(const Options& options, const Command& command) {
   return 0;
 }
 
+/// With the model that a run of it would train.
+RunConfig read_whole_run(const RunOptions& options, const Command& command) {
+  auto config = read_run(options, command);
+  adopt_start(config);
+  return config;
+}
+
 int compare(const Options& options, const Command& command) {
-  const auto config = read_run(options.run, command);
-  const auto other = read_run({options.beside, options.run.overrides}, command);
+  const auto config = read_whole_run(options.run, command);
+  const auto other = read_whole_run({options.beside, options.run.overrides}, command);
   if (!(config.runtime == other.runtime))
     throw UserError("--beside: its [runtime] differs; one process computes in one way");
   const auto result = compare_steps(config, other, options.steps);
@@ -65,7 +73,7 @@ int compare(const Options& options, const Command& command) {
 
 int step(const Options& options, const Command& command) {
   if (!options.beside.empty()) return compare(options, command);
-  const auto config = read_run(options.run, command);
+  const auto config = read_whole_run(options.run, command);
   prepare_output(options.profile);
   const auto result = bench_step(config, options.steps, options.reference, options.profile);
   nlohmann::json figures = {

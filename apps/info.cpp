@@ -17,6 +17,7 @@
 #include "trainers/memory_estimate.h"
 #include "trainers/runtime.h"
 #include "trainers/step_time.h"
+#include "trainers/training.h"
 
 namespace altup {
 namespace {
@@ -279,7 +280,8 @@ int info(const Options& options, const Command& command) {
   RunOptions run = options.run;
   if (!options.checkpoint.empty())
     run.files = {resolve_checkpoint(options.checkpoint) / "config.toml"};
-  const auto config = read_run(run, command);
+  auto config = read_run(run, command);
+  if (options.checkpoint.empty()) adopt_start(config);
   const auto figures = figures_of(options, config);
   if (command.json != "-") print_table(std::cout, config, figures);
   write_json(command, figures);

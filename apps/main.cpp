@@ -18,7 +18,9 @@ constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
 int fail(int code, const std::string& what) {
-  std::cerr << "error: " << what.substr(0, what.find('\n')) << std::endl;
+  const std::string line = what.substr(0, what.find('\n'));
+  std::cerr << "error: " << line << std::endl;
+  altup::log_error_to_file(line);
   return code;
 }
 
@@ -72,7 +74,9 @@ int run(int argc, char** argv) {
     altup::set_log_level(altup::parse_log_level(command.log_level));
     altup::prepare_json(command);
     altup::set_up_process(command.threads);
-    return command.action();
+    const int status = command.action();
+    std::cout.flush();
+    return std::cout ? status : fail(kFailed, "standard output cannot be written");
   } catch (const altup::UserError& error) {
     return fail(kUsage, error.what());
   } catch (const c10::Error& error) {

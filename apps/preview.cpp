@@ -4,6 +4,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <stdexcept>
 
 #include "altup/util/error.h"
 #include "altup/util/logging.h"
@@ -48,6 +49,8 @@ int preview(const Options& options, const Command& command) {
       }
     }
   }
+  out.flush();
+  if (file.is_open() && !file) throw std::runtime_error(command.json + ": cannot be written");
   log_info(tokens, " tokens, ",
            fixed(100.0 * static_cast<double>(unknown) / static_cast<double>(tokens), 3),
            " % of them unknown to the vocabulary");

@@ -1,6 +1,8 @@
 // altup tokenizer train | encode | decode.
 #include <iostream>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "altup/data/tokenizer.h"
 #include "altup/util/error.h"
@@ -25,6 +27,9 @@ int train(const Options& options, const Command& command) {
   for (const auto& pattern : options.inputs) {
     for (auto& path : expand_glob(pattern)) training.inputs.push_back(std::move(path));
   }
+  if (std::filesystem::exists(options.output) && !std::filesystem::is_directory(options.output)) {
+    throw UserError(options.output, "is a file; expected a directory for spiece.model");
+  }
   train_tokenizer(training, options.output);
   const auto model = std::filesystem::path(options.output) / "spiece.model";
   log_info("wrote ", model.string());
@@ -48,21 +53,34 @@ int encode(const Options& options, const Command& command) {
   return 0;
 }
 
+/// None where it is no array of whole numbers of 32 bits.
+std::optional<std::vector<int32_t>> read_ids(const std::string& line) {
+  const auto array = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!array.is_array()) return {};
+  std::vector<int32_t> ids;
+  for (const auto& id : array) {
+    if (!id.is_number_integer() || id < std::numeric_limits<int32_t>::min() ||
+        id > std::numeric_limits<int32_t>::max()) {
+      return {};
+    }
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
 int decode(const Options& options, const Command& command) {
   const Tokenizer tokenizer(options.model, options.sentinels);
   int64_t line_number = 0;
   int64_t tokens = 0;
   for (std::string line; std::getline(std::cin, line);) {
     ++line_number;
-    std::vector<int32_t> ids;
-    try {
-      ids = nlohmann::json::parse(line).get<std::vector<int32_t>>();
-    } catch (const nlohmann::json::exception&) {
+    const auto ids = read_ids(line);
+    if (!ids) {
       throw UserError("standard input", line_number,
                       "is no JSON array of ids; expected one a line, as [37, 1712, 1]");
     }
-    text_output(command) << tokenizer.decode(ids) << "\n";
-    tokens += static_cast<int64_t>(ids.size());
+    text_output(command) << tokenizer.decode(*ids) << "\n";
+    tokens += static_cast<int64_t>(ids->size());
   }
   write_json(command, {{"lines", line_number}, {"tokens", tokens}});
   return 0;

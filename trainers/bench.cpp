@@ -45,8 +45,8 @@ class StepRun {
         precision_(resolve_precision(config.train.precision, default_device())),
         model_(seeded_model(config)),
         optimizer_(make_optimizer(config.optimizer, named_parameters(*model_))),
-        batch_(random_batch(config.train.batch_size, config.data.lengths().input,
-                            config.data.lengths().target, config.model.vocab_size)) {}
+        batch_(random_batch(config.train.batch_size, config.maximum_lengths().input,
+                            config.maximum_lengths().target, config.model.vocab_size)) {}
 
   void operator()() {
     train_step(model_, config_.model.vocab_size, *optimizer_, batch_, ++step_, config_, precision_);
@@ -94,7 +94,7 @@ StepBench bench_step(const RunConfig& config, int64_t steps, bool reference,
     run();
     trace.write(profile);
   }
-  const auto lengths = config.data.lengths();
+  const auto lengths = config.maximum_lengths();
   result.tokens = run.batch().input_tokens() + run.batch().target_tokens();
   result.flops = static_cast<double>(run.batch().size) *
                  count_flops(config.model, lengths.input, lengths.target).forward_backward;

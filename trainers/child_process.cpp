@@ -32,6 +32,7 @@ constexpr int kNotStarted = 127;  // as a shell says it
   if (::getppid() != parent) ::_exit(kNotStarted);  // it died before the line above
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  if (std::signal(SIGHUP, SIG_DFL) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
   ::pthread_sigmask(SIG_SETMASK, mask, nullptr);
   const int nothing = ::open("/dev/null", O_RDONLY);
   if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
@@ -53,6 +54,7 @@ ChildResult run_child(const std::vector<std::string>& command, const std::functi
   ::sigemptyset(&ends);
   ::sigaddset(&ends, SIGINT);
   ::sigaddset(&ends, SIGTERM);
+  ::sigaddset(&ends, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &ends, &before);
   const pid_t child = ::fork();
   if (child == 0) become(arguments.data(), parent, &before);

@@ -94,7 +94,7 @@ struct ExperimentOutcome {
   int64_t runs = 0;
   int64_t finished = 0;
   std::vector<std::string> failed = {};  ///< directories; the others were trained nevertheless
-  int signal = 0;  ///< SIGINT or SIGTERM where one ended the experiment, else 0
+  int signal = 0;  ///< SIGINT, SIGTERM or SIGHUP where one ended the experiment, else 0
   bool out_of_time = false;
 };
 

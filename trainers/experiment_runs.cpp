@@ -1,6 +1,4 @@
 // The grid's runs: how far each is, training what is left, and timing the steps.
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -137,26 +135,6 @@ void add_arguments(std::vector<std::string>& command, const ExperimentProcess& p
   command.insert(command.end(), process.arguments.begin(), process.arguments.end());
 }
 
-/// Of a directory that one process at a time may train in; the system lets go of it when that ends.
-class DirectoryLock {
- public:
-  explicit DirectoryLock(const fs::path& directory) {
-    const auto file = directory / ".lock";
-    descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (descriptor_ < 0 || ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      if (descriptor_ >= 0) ::close(descriptor_);
-      throw UserError(directory.string(),
-                      "is in use by another `altup experiment`; expected to have it alone");
-    }
-  }
-  ~DirectoryLock() { ::close(descriptor_); }
-  DirectoryLock(const DirectoryLock&) = delete;
-  DirectoryLock& operator=(const DirectoryLock&) = delete;
-
- private:
-  int descriptor_ = -1;
-};
-
 void make_directory(const fs::path& directory) {
   if (fs::exists(directory) && !fs::is_directory(directory)) {
     throw UserError(directory.string(), "is a file; expected the directory of an experiment");
@@ -222,7 +200,7 @@ class RunQueue {
     const auto result = run_child(words, [this] { return stop(); });
     // Ended because we said so: after a save, or before there was anything to save.
     const bool asked = stop() != 0 && (result.signal == SIGINT || result.signal == SIGTERM ||
-                                       result.exit_code > kSignalled);
+                                       result.signal == SIGHUP || result.exit_code > kSignalled);
     const std::lock_guard lock(mutex_);
     if (result.signal == 0 && result.exit_code == 0) {
       ++outcome_.finished;

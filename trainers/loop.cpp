@@ -1,6 +1,7 @@
 // The loop that pre-training and fine-tuning share: step, log, evaluate, save.
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "altup/checkpoint/directory.h"
@@ -76,9 +77,17 @@ class Loop {
 
  private:
   void start() {
-    restore();
-    fs::create_directories(run_.output);
-    log_to_file(run_.output / "log.txt");
+    if (fs::is_directory(run_.output)) lock();
+    const auto checkpoint = find_checkpoint();
+    if (!lock_) {
+      fs::create_directories(run_.output);
+      lock();
+    }
+    if (checkpoint) {
+      go_on(*checkpoint);
+    } else {
+      state_.data = run_.source->state();
+    }
     write_file_atomic(run_.output / "config.toml", to_toml(run_.config));
     sinks_.push_back(make_console_sink(train_.steps));
     sinks_.push_back(make_json_sink(run_.output / "metrics.jsonl", state_.step));
@@ -92,22 +101,34 @@ class Loop {
              train_.steps);
   }
 
-  void restore() {
+  void lock() {
+    lock_.emplace(run_.output);
+    log_to_file(run_.output / "log.txt");
+  }
+
+  std::optional<fs::path> find_checkpoint() const {
     const fs::path checkpoints = run_.output / "checkpoints";
-    const auto found = latest_checkpoint(checkpoints);
-    if (!found) {
-      if (run_.resume == Resume::kMust) {
-        throw UserError(checkpoints.string(), "holds no checkpoint; --resume must expects one");
-      }
-      state_.data = run_.source->state();
-      return;
-    }
-    if (run_.resume == Resume::kNever) {
+    if (run_.resume == Resume::kNever && has_checkpoints(checkpoints)) {
       throw UserError(
           checkpoints.string(),
           "already holds checkpoints; expected an empty run directory with --resume never");
     }
-    state_ = load_training(*found, run_.model, *optimizer_);
+    auto found = latest_checkpoint(checkpoints);
+    if (found) return found;
+    // To start anew would write over what may still be mended.
+    if (has_checkpoints(checkpoints)) {
+      throw UserError(checkpoints.string(),
+                      "holds checkpoints of which none is whole; expected them to be mended, or "
+                      "moved away to start anew");
+    }
+    if (run_.resume == Resume::kMust) {
+      throw UserError(checkpoints.string(), "holds no checkpoint; --resume must expects one");
+    }
+    return {};
+  }
+
+  void go_on(const fs::path& checkpoint) {
+    state_ = load_training(checkpoint, run_.model, *optimizer_);
     run_.source->restore(state_.data);
     saved_step_ = state_.step;
   }
@@ -133,7 +154,7 @@ class Loop {
 
   void step() {
     const Stopwatch watch;
-    const Batch batch = run_.source->next();
+    const Batch batch = next_batch();
     const double wait = watch.seconds();  // next to nothing while the prefetching thread keeps up
     const auto result = train_step(run_.model, run_.tokenizer->pieces(), *optimizer_, batch,
                                    state_.step + 1, run_.config, precision_);
@@ -147,6 +168,16 @@ class Loop {
     session_seconds_ += seconds;
     state_.since_record.add(result, seconds, wait);
     last_step_ = result;
+  }
+
+  // Data that cannot be read costs no step that was made.
+  Batch next_batch() {
+    try {
+      return run_.source->next();
+    } catch (const UserError&) {
+      if (state_.step > 0 && saved_step_ != state_.step) write_checkpoint();
+      throw;
+    }
   }
 
   bool due(int64_t every) const {
@@ -237,6 +268,7 @@ class Loop {
   Precision precision_;
   std::unique_ptr<Optimizer> optimizer_;
   TrainState state_;
+  std::optional<DirectoryLock> lock_;
   SignalWatch signals_;
   std::vector<std::unique_ptr<MetricSink>> sinks_;
   StepResult last_step_;

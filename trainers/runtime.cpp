@@ -77,7 +77,8 @@ namespace {
 volatile std::sig_atomic_t received_signal = 0;
 
 void note_signal(int signal) {
-  if (received_signal == signal) {
+  // A terminal that closes may send its SIGHUP twice, by itself and by the shell.
+  if (received_signal == signal && signal != SIGHUP) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
@@ -90,11 +91,13 @@ SignalWatch::SignalWatch() {
   received_signal = 0;
   std::signal(SIGINT, note_signal);
   std::signal(SIGTERM, note_signal);
+  if (std::signal(SIGHUP, note_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // as nohup has it
 }
 
 SignalWatch::~SignalWatch() {
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  if (std::signal(SIGHUP, SIG_DFL) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
   received_signal = 0;
 }
 

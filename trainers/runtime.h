@@ -42,8 +42,8 @@ class AutocastGuard {
 /// Largest resident set of the process so far, MiB.
 double peak_memory_mib();
 
-/// From its construction on, SIGINT and SIGTERM are noted rather than fatal; a second one of the
-/// same kind ends the process at once.
+/// From its construction on, SIGINT, SIGTERM and, where it is not ignored, SIGHUP are noted rather
+/// than fatal; a second one of the same kind, but for SIGHUP, ends the process at once.
 class SignalWatch {
  public:
   SignalWatch();

@@ -64,7 +64,7 @@ struct StepShape {
 
 /// `precision` is resolved, see resolve_precision().
 inline StepShape step_shape(const RunConfig& config, Precision precision, int64_t threads) {
-  const auto lengths = config.data.lengths();
+  const auto lengths = config.maximum_lengths();
   const int64_t batch = config.train.batch_size;
   const int64_t micro = config.train.micro_batch_size > 0 ? config.train.micro_batch_size : batch;
   return {.batch = micro,

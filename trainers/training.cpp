@@ -1,5 +1,7 @@
 #include "trainers/training.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -16,6 +18,8 @@
 
 namespace altup {
 namespace {
+
+namespace fs = std::filesystem;
 
 // What a mixture does in training only, or how many tokens its experts take, a run may choose anew;
 // where it says nothing, it is as in the checkpoint.
@@ -96,6 +100,12 @@ void warn_of_unread_keys(const OptimizerConfig& optimizer) {
 
 }  // namespace
 
+void adopt_start(RunConfig& config) {
+  if (config.train.init_from.empty()) return;
+  const auto checkpoint = resolve_checkpoint(config.train.init_from);
+  adopt_model(config, load_run_config({checkpoint / "config.toml"}, {}), checkpoint.string());
+}
+
 T5 make_model(RunConfig& config, std::shared_ptr<const Tokenizer>& tokenizer) {
   const auto device = default_device();
   torch::manual_seed(config.train.seed);
@@ -127,10 +137,44 @@ std::unique_ptr<BatchSource> open_text(const RunConfig& config,
       config.data.prefetch);
 }
 
-void require_run_directory(const std::filesystem::path& output) {
-  if (std::filesystem::exists(output) && !std::filesystem::is_directory(output)) {
-    throw UserError(output.string(), "is a file; expected the directory of a run, new or to go on");
+/// Asked before long work: whether a run can write to `output`.
+void require_run_directory(const RunConfig& config, const fs::path& output) {
+  if (output.empty()) throw UserError("--output is empty; expected the directory of a run");
+  const fs::path checkpoints = output / "checkpoints";
+  for (const auto& directory : {output, checkpoints}) {
+    if (fs::exists(directory) && !fs::is_directory(directory)) {
+      throw UserError(directory.string(),
+                      "is a file; expected the directory of a run, new or to go on");
+    }
   }
+  fs::path there = fs::absolute(checkpoints);
+  while (!fs::exists(there)) there = there.parent_path();
+  if (!fs::is_directory(there) || ::access(there.c_str(), W_OK) != 0) {
+    throw UserError(output.string(), str("cannot be made; expected ", there.string(),
+                                         " to be a folder that may be written to"));
+  }
+  if (has_checkpoints(checkpoints)) return;
+  const fs::path own = output / "config.toml";
+  for (const auto& [key, where] : config.sources) {
+    const fs::path file = where.substr(0, where.rfind(':'));
+    if (fs::exists(own) && fs::exists(file) && fs::equivalent(own, file)) {
+      throw UserError(own.string(),
+                      "is where the run writes its own config; expected --config to be elsewhere, "
+                      "or another --output");
+    }
+  }
+}
+
+/// What the run starts from. One that goes on has its weights and its tokenizer itself: what it
+/// started from need not be there any more.
+RunConfig with_own_start(const RunConfig& config, const fs::path& output, Resume resume) {
+  RunConfig start = config;
+  auto& from = start.train.init_from;
+  if (!from.empty() && !fs::exists(from) && resume != Resume::kNever &&
+      has_checkpoints(output / "checkpoints")) {
+    from = output.string();
+  }
+  return start;
 }
 
 std::unique_ptr<BatchSource> open_tasks(const RunConfig& config, const Tokenizer& tokenizer) {
@@ -152,12 +196,16 @@ TrainingData open_training_data(const RunConfig& config) {
   return data;
 }
 
-TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& output, Resume resume,
-                        const std::filesystem::path& profile) {
-  config.validate_pretraining();
-  require_run_directory(output);
-  TrainingRun run{.config = config, .output = output, .resume = resume, .profile = profile};
+TrainingResult pretrain(const RunConfig& config, const fs::path& output, Resume resume,
+                        const fs::path& profile) {
+  require_run_directory(config, output);
+  TrainingRun run{.config = with_own_start(config, output, resume),
+                  .output = output,
+                  .resume = resume,
+                  .profile = profile};
+  run.config.validate_pretraining();
   run.model = make_model(run.config, run.tokenizer);
+  run.config.train.init_from = config.train.init_from;
   run.source = open_text(config, run.tokenizer);
   if (!config.data.validation.empty()) {
     const auto& train = config.train;
@@ -176,13 +224,17 @@ TrainingResult pretrain(const RunConfig& config, const std::filesystem::path& ou
   return run_training(run);
 }
 
-TrainingResult finetune(const RunConfig& config, const std::filesystem::path& output, Resume resume,
-                        const std::filesystem::path& profile) {
-  config.validate_finetuning();
-  require_run_directory(output);
-  TrainingRun run{.config = config, .output = output, .resume = resume, .profile = profile};
+TrainingResult finetune(const RunConfig& config, const fs::path& output, Resume resume,
+                        const fs::path& profile) {
+  require_run_directory(config, output);
+  TrainingRun run{.config = with_own_start(config, output, resume),
+                  .output = output,
+                  .resume = resume,
+                  .profile = profile};
+  run.config.validate_finetuning();
   prepare_task_evaluation(run);
   run.model = make_model(run.config, run.tokenizer);
+  run.config.train.init_from = config.train.init_from;
   run.source = open_tasks(config, *run.tokenizer);
   return run_training(run);
 }

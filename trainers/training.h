@@ -21,7 +21,7 @@ enum class Resume { kAuto, kNever, kMust };
 
 struct TrainingResult {
   int64_t step = 0;
-  int signal = 0;        ///< SIGINT or SIGTERM where one ended the run after a save, else 0
+  int signal = 0;        ///< SIGINT, SIGTERM or SIGHUP where one ended the run after a save, else 0
   double seconds = 0.0;  ///< of training, over all sessions, without evaluation and saving
   double tokens_per_second = 0.0;        ///< over this session
   std::vector<MetricRecord> evaluation;  ///< of the last evaluation
@@ -70,6 +70,10 @@ struct TrainingData {
 
 /// The batches that the run will see: of [task] where task.names is set, else of [data].
 TrainingData open_training_data(const RunConfig& config);
+
+/// With train.init_from, gives `config` the model and the tokenizer of that checkpoint; UserError where
+/// the config's own [model] contradicts it.
+void adopt_start(RunConfig& config);
 
 /// A new model on the default device, seeded; with train.init_from, the weights, model and
 /// tokenizer of that checkpoint. `config` gets the model that results. UserError where the config's

@@ -263,12 +263,33 @@ std::optional<fs::path> latest_checkpoint(const fs::path& parent) {
   return std::nullopt;
 }
 
+bool has_checkpoints(const fs::path& parent) {
+  return !list_steps(parent).empty();
+}
+
+DirectoryLock::DirectoryLock(const fs::path& directory)
+    : file_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  if (file_ < 0 || ::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(file_);
+  throw UserError(directory.string(), "is in use by another process; expected to have it alone");
+}
+
+DirectoryLock::~DirectoryLock() {
+  if (file_ >= 0) ::close(file_);
+}
+
 void point_link_at(const fs::path& parent, const std::string& link, const std::string& name) {
   const fs::path temporary = temporary_name(parent, link);
   remove_quietly(temporary);
+  const fs::path aside = parent / str(kTemporaryPrefix, link);
+  if (fs::is_directory(fs::symlink_status(parent / link))) {
+    remove_quietly(aside);
+    fs::rename(parent / link, aside);
+  }
   fs::create_symlink(name, temporary);
   fs::rename(temporary, parent / link);
   sync_path(parent);
+  remove_quietly(aside);
 }
 
 void prune_checkpoints(const fs::path& parent, int64_t keep) {
@@ -286,7 +307,7 @@ void prune_checkpoints(const fs::path& parent, int64_t keep) {
     const fs::path doomed = temporary_name(parent, step.name);
     remove_quietly(doomed);
     fs::rename(parent / step.name, doomed);
-    fs::remove_all(doomed);
+    remove_quietly(doomed);
     --remaining;
   }
 }

@@ -51,8 +51,25 @@ std::filesystem::path resolve_checkpoint(const std::filesystem::path& path);
 /// that verifies. Each broken one met on the way is a warning in the log.
 std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& parent);
 
+/// Whether there is a step-* below `parent`, whole or not.
+bool has_checkpoints(const std::filesystem::path& parent);
+
+/// Keeps other processes from writing to the directory of a run or an experiment until it goes; the system lets go of it where
+/// the process dies. UserError where another one holds it. File systems without locks have none.
+class DirectoryLock {
+ public:
+  explicit DirectoryLock(const std::filesystem::path& directory);
+  ~DirectoryLock();
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
 /// Moves the relative symbolic link `parent`/`link` ("latest", "best") to `name` in one step: at
-/// every moment it points at the old checkpoint or at the new one.
+/// every moment it points at the old checkpoint or at the new one. Where a copy of a run, made with
+/// links followed, has a directory in its place, that is removed.
 void point_link_at(const std::filesystem::path& parent, const std::string& link,
                    const std::string& name);
 

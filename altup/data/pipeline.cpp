@@ -8,6 +8,7 @@
 #include "altup/data/source_state.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
+#include "altup/util/logging.h"
 #include "altup/util/text.h"
 
 namespace altup {
@@ -20,6 +21,9 @@ std::vector<std::filesystem::path> expand(const std::vector<std::string>& patter
       if (std::filesystem::is_directory(path)) {
         throw UserError(path.string(), str("is a directory; expected files, as in \"",
                                            (path / "*").string(), "\""));
+      }
+      if (!std::filesystem::is_regular_file(path)) {
+        throw UserError(path.string(), "is no file; expected text that can be read again");
       }
       files.push_back(path);
     }
@@ -215,13 +219,15 @@ std::vector<Batch> validation_batches(const DataConfig& config, const Tokenizer&
   check_sentinels(lengths, tokenizer);
   // The caller's tokenizer outlives the stream, which is gone when this returns.
   const std::shared_ptr<const Tokenizer> borrowed(std::shared_ptr<void>(), &tokenizer);
-  ChunkStream stream(expand(patterns), config.text_layout, borrowed, lengths.chunk, std::nullopt);
+  const auto files = expand(patterns);
+  ChunkStream stream(files, config.text_layout, borrowed, lengths.chunk, std::nullopt);
 
   std::vector<Batch> batches;
   std::vector<Example> examples;
   std::vector<int32_t> chunk;
   int64_t read = 0;
-  for (int64_t number = 0; max_examples == 0 || number < max_examples; ++number) {
+  int64_t number = 0;
+  for (; max_examples == 0 || number < max_examples; ++number) {
     chunk.clear();
     read = stream.next(chunk);
     if (4 * read < lengths.chunk) break;
@@ -234,6 +240,12 @@ std::vector<Batch> validation_batches(const DataConfig& config, const Tokenizer&
     }
   }
   if (!examples.empty()) batches.push_back(collate(examples));
+  const auto reached = static_cast<size_t>(stream.position().file) + 1;
+  if (number == max_examples && number > 0 && reached < files.size()) {
+    log_warning("validation takes its first ", number, " chunks, which end in ",
+                files[reached - 1].string(), "; ", files.size() - reached, " of ", files.size(),
+                " files are not reached (train.validation_examples = 0 reads all)");
+  }
   if (batches.empty()) {
     throw UserError(str("the validation data has ", read, " tokens; expected at least ",
                         (lengths.chunk + 3) / 4, ", a quarter of a chunk"));

@@ -36,6 +36,12 @@ nlohmann::json read_state(const std::string& state, const nlohmann::json& identi
                         " data, as this run reads"));
   }
   for (const auto& [key, value] : identity.items()) {
+    if (key == "files" && before.contains(key) && before[key] != value) {
+      throw UserError(
+          "the data files are not those of the checkpoint: one more or less, another name or "
+          "another size; expected the same (a line can be mended as long as its file's size "
+          "stays)");
+    }
     if (!before.contains(key) || before[key] != value) {
       throw UserError(str("the saved data position has ", key, " = ",
                           before.contains(key) ? before[key].dump() : "nothing",

@@ -69,8 +69,8 @@ ALTUP_API at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_ti
 ///   weight  [d]      floating point
 ///
 /// Returns y [..., d], contiguous, of the type of x; under autocast, of autocast's type. Sums are
-/// done in fp32 (double for double). On CPU, fp32 has a fused kernel; all else is composed of ATen
-/// operators. Differentiable; throws c10::Error with the offending shapes or types.
+/// done in fp32 (double for double). On CPU, fp32 and bf16 have a fused kernel; all else is composed
+/// of ATen operators. Differentiable; throws c10::Error with the offending shapes or types.
 ALTUP_API at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 
 /// A residual connection and the norm that follows it: sum = x + delta, y = rms_norm(sum).

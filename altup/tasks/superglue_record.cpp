@@ -7,6 +7,7 @@
 // is one training example for each, but one example where it is evaluated. Scored as SQuAD is: the
 // best of the answers, after normalising.
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "altup/tasks/metrics.h"
@@ -92,6 +93,18 @@ void append_examples(const JsonValue& record, std::string_view split,
   }
 }
 
+/// Of a query in training: an example for another of its answers.
+bool is_further_answer(const TaskExample& example) {
+  return example.id.find('-') != std::string::npos;
+}
+
+std::vector<TaskExample> queries_of(const std::vector<TaskExample>& examples) {
+  std::vector<TaskExample> queries;
+  std::remove_copy_if(examples.begin(), examples.end(), std::back_inserter(queries),
+                      is_further_answer);
+  return queries;
+}
+
 Metrics score(const std::vector<std::string>& predictions,
               const std::vector<TaskExample>& examples) {
   check_scorable(kName, predictions, examples);
@@ -120,12 +133,21 @@ Task make_superglue_record() {
   task.score = score;
   task.write_predictions = [](const fs::path& path, const auto& predictions, const auto& examples) {
     std::vector<std::string> labels;
-    for (const auto& prediction : predictions) labels.push_back(json_text(prediction));
-    write_flat_predictions(path, labels, examples);
+    for (size_t i = 0; i < examples.size(); ++i) {
+      if (!is_further_answer(examples[i])) labels.push_back(json_text(predictions.at(i)));
+    }
+    write_flat_predictions(path, labels, queries_of(examples));
   };
   task.read_predictions = [](const fs::path& path, const auto& examples) {
-    return read_flat_predictions(path, examples,
-                                 [](const JsonValue& line) { return line.text("label"); });
+    const auto of_queries = read_flat_predictions(
+        path, queries_of(examples), [](const JsonValue& line) { return line.text("label"); });
+    std::vector<std::string> predictions;
+    size_t query = 0;
+    for (const auto& example : examples) {
+      if (!is_further_answer(example)) ++query;
+      predictions.push_back(of_queries.at(query - 1));
+    }
+    return predictions;
   };
   return task;
 }

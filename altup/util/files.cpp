@@ -48,9 +48,12 @@ void write_file_atomic(const fs::path& path, std::string_view bytes) {
     std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     out.flush();
-    if (!out)
-      throw std::runtime_error(
-          str(temporary.string(), ": cannot be written: ", std::strerror(errno)));
+    if (!out) {
+      const std::string why = std::strerror(errno);
+      std::error_code ignored;
+      fs::remove(temporary, ignored);
+      throw std::runtime_error(str(path.string(), ": cannot be written: ", why));
+    }
   }
   sync_path(temporary);
   fs::rename(temporary, path);
@@ -73,6 +76,7 @@ void require_writable_file(const fs::path& path) {
 }
 
 std::vector<fs::path> expand_glob(const std::string& pattern) {
+  if (fs::exists(pattern)) return {pattern};  // a name may hold what a pattern is made of
   glob_t found{};
   const int status = ::glob(pattern.c_str(), 0, nullptr, &found);
   std::vector<fs::path> paths;

@@ -96,6 +96,13 @@ void log_line(LogLevel level, const std::string& line) {
   status.draw();
 }
 
+void log_error_to_file(const std::string& line) {
+  const auto& sinks = logger().sinks();
+  if (sinks.size() < 2) return;
+  sinks.back()->log(spdlog::details::log_msg("altup", spdlog::level::err, line));
+  sinks.back()->flush();
+}
+
 void set_status_line(const std::string& line) {
   auto& status = status_line();
   const std::lock_guard lock(status.mutex);

@@ -20,6 +20,8 @@ void set_log_level(LogLevel level);
 void log_to_file(const std::filesystem::path& path);
 
 void log_line(LogLevel level, const std::string& line);
+/// An error that the console is told otherwise: a line of the run's file alone, where there is one.
+void log_error_to_file(const std::string& line);
 
 /// Keeps `line` below the last line of the log, redrawn after each; "" takes it away. Only for a terminal: it is drawn
 /// with control characters and never reaches the file.

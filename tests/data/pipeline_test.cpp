@@ -258,7 +258,7 @@ TEST(Pretraining, StatesOfOtherDataAreRefused) {
   Corpus longer;
   longer.config().input_length = 128;
   EXPECT_THAT(refused(*longer.source(), state), HasSubstr("chunk_length = 70"));
-  EXPECT_THAT(refused(*Corpus(21).source(), state), HasSubstr("has files = "));
+  EXPECT_THAT(refused(*Corpus(21).source(), state), HasSubstr("data files are not those"));
   EXPECT_THAT(refused(*corpus.source(), "{"), HasSubstr("is no state of a data source"));
   EXPECT_THAT(refused(*make_example_source({{{5, 1}, {6, 1}}}, 1, 1), state),
               HasSubstr("is of pretraining data; expected one of examples data"));

@@ -148,6 +148,16 @@ TEST_F(SuperGluePredictionsTest, AreTheOfficialLabelsAndComeBackAsWords) {
   }
 }
 
+TEST_F(SuperGluePredictionsTest, HoldAReCoRDQueryOfTrainingOnce) {
+  auto examples = labelled({"Bob", "Al", "Zoë"});
+  examples[1].id = "0-1";  // another answer of the first query
+  superglue("record").write_predictions(dir_ / "p.jsonl", {"Bob", "Bob", "Zoë"}, examples);
+  EXPECT_EQ(read_file(dir_ / "p.jsonl"),
+            "{\"idx\": 0, \"label\": \"Bob\"}\n{\"idx\": 2, \"label\": \"Zoë\"}\n");
+  EXPECT_THAT(superglue("record").read_predictions(dir_ / "p.jsonl", examples),
+              ElementsAre("Bob", "Bob", "Zoë"));
+}
+
 TEST_F(SuperGluePredictionsTest, TakeBooleansHoweverTheyAreWritten) {
   const auto path = dir_.write("p.jsonl",
                                "{\"idx\": 0, \"label\": true}\n{\"idx\": 3, \"label\": \"False\"}\n"
