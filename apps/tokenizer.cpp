@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "altup/data/reader.h"
 #include "altup/data/tokenizer.h"
 #include "altup/util/error.h"
 #include "altup/util/files.h"
@@ -43,6 +44,7 @@ int encode(const Options& options, const Command& command) {
   int64_t tokens = 0;
   for (std::string line; std::getline(std::cin, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
+    require_utf8("standard input", lines + 1, line);
     auto ids = tokenizer.encode(line);
     ids.push_back(Tokenizer::kEos);
     text_output(command) << nlohmann::json(ids).dump() << "\n";

@@ -42,6 +42,7 @@ bool TextInputReader::next_line(std::string& line) {
   if (file_) return file_->next(line);
   if (!std::getline(std::cin, line)) return false;
   if (!line.empty() && line.back() == '\r') line.pop_back();
+  require_utf8(path_, line_number_, line);
   return true;
 }
 

@@ -98,11 +98,15 @@ bool LineReader::next(std::string& line) {
     line.erase(0, kByteOrderMark.size());
   }
   if (line.ends_with('\r')) line.pop_back();
+  require_utf8(s.path, s.line_number, line);
+  return true;
+}
+
+void require_utf8(const std::string& path, int64_t line_number, std::string_view line) {
   if (const size_t bad = find_invalid_utf8(line); bad != std::string::npos) {
-    throw UserError(s.path, s.line_number,
+    throw UserError(path, line_number,
                     str("byte ", bad + 1, " is not valid UTF-8; expected text in UTF-8"));
   }
-  return true;
 }
 
 struct DocumentReader::State {

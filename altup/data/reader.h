@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "altup/util/fields.h"
 
@@ -26,6 +27,9 @@ struct EnumNames<TextLayout> {
        {"line", TextLayout::kLine},
        {"file", TextLayout::kFile}}};
 };
+
+/// UserError "path:line_number: …" where `line` is not valid UTF-8.
+void require_utf8(const std::string& path, int64_t line_number, std::string_view line);
 
 /// Lines of a plain or gzipped file, without their end and the file's byte-order mark.
 class LineReader {

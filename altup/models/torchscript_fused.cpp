@@ -60,7 +60,7 @@ def route(self, tokens: Tensor) -> Tensor:
 def forward(self, x: Tensor, x_tilde: Tensor, active: int) -> Tensor:
     learnt = torch.linear(self.route(x[active]), self.prediction_coefs)
     learnt = learnt.view([x.size(1), x.size(2), x.size(0), x.size(0)])  # [B, T, K, K]
-    identity = torch.diag(torch.ones_like(learnt[0][0][0]))
+    identity = torch.eye(x.size(0), dtype=learnt.dtype, device=learnt.device)
     gates = torch.linear(self.route(x_tilde), self.correction_coefs) + $FIRST_CORRECTION
     return altup.update(x, x_tilde, learnt + identity, gates, active)
 )";

@@ -18,6 +18,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "altup/ops/checks.h"
 #include "altup/ops/registration.h"
 
 namespace altup::internal {
@@ -53,6 +54,15 @@ void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                        q.scalar_type() == v.scalar_type(),
                    "altup::attention: q, k and v must be of one floating type, got ",
                    q.scalar_type(), ", ", k.scalar_type(), " and ", v.scalar_type());
+  const auto or_none = [](const OptionalTensor& bias) { return bias.value_or(at::Tensor()); };
+  check_one_device("altup::attention",
+                   {q, k, v, or_none(terms.relative_bias), or_none(terms.key_bias)});
+  for (const auto* bias : {&terms.relative_bias, &terms.key_bias}) {
+    TORCH_CHECK_TYPE(!given(*bias) || at::isFloatingType((*bias)->scalar_type()),
+                     "altup::attention: biases are added to the scores and must be of a floating "
+                     "type, got ",
+                     (*bias)->scalar_type());
+  }
   if (given(terms.relative_bias)) {
     TORCH_CHECK(
         terms.relative_bias->dim() == 2 && terms.relative_bias->sym_size(0) == q.sym_size(2),
@@ -76,6 +86,20 @@ void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   }
   TORCH_CHECK(terms.dropout >= 0.0 && terms.dropout < 1.0,
               "altup::attention: dropout must be in [0, 1), got ", terms.dropout);
+}
+
+void check_attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
+                              const at::Tensor& v, const AttentionTerms& terms,
+                              const at::Tensor& out, const at::Tensor& lse, bool bias_gradient) {
+  constexpr const char* kName = "altup::attention_backward";
+  check_attention(q, k, v, terms);
+  check_one_device(kName, {q, dout, out, lse});
+  check_sizes(kName, "dout", dout, q.sym_sizes());
+  check_sizes(kName, "out", out, q.sym_sizes());
+  const c10::SymInt sums[] = {q.sym_size(0), q.sym_size(2), q.sym_size(1)};
+  check_sizes(kName, "lse", lse, sums);
+  TORCH_CHECK(!bias_gradient || given(terms.relative_bias),
+              "altup::attention_backward: bias_gradient without a relative_bias");
 }
 
 std::vector<AttentionSequence> attention_sequences(const at::Tensor& q, const at::Tensor& k,
@@ -103,9 +127,9 @@ std::vector<AttentionSequence> attention_sequences(const at::Tensor& q, const at
     if (q.numel() == 0) break;
     TORCH_CHECK(sequence.queries == 0 || sequence.keys > 0,
                 "altup::attention: queries without a key to attend to");
-    const int64_t first = terms.zero_distance - (sequence.queries - 1);
-    const int64_t last = terms.zero_distance + sequence.keys - 1;
-    TORCH_CHECK(!given(terms.relative_bias) || (first >= 0 && last < terms.relative_bias->size(1)),
+    TORCH_CHECK(!given(terms.relative_bias) ||
+                    (terms.zero_distance >= sequence.queries - 1 &&
+                     terms.zero_distance <= terms.relative_bias->size(1) - sequence.keys),
                 "altup::attention: relative_bias ",
                 given(terms.relative_bias) ? terms.relative_bias->sizes() : at::IntArrayRef(),
                 " with distance 0 in column ", terms.zero_distance, " must reach from ",
@@ -147,9 +171,10 @@ AttentionOutputs meta(const at::Tensor& q, const at::Tensor& k, const at::Tensor
                            q.options().dtype(at::toOpMathType(q.scalar_type())))};
 }
 
-AttentionGradients backward_meta(const at::Tensor&, const at::Tensor& q, const at::Tensor& k,
+AttentionGradients backward_meta(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
                                  const at::Tensor& v, const AttentionTerms& terms,
-                                 const at::Tensor&, const at::Tensor&, bool bias_gradient) {
+                                 const at::Tensor& out, const at::Tensor& lse, bool bias_gradient) {
+  check_attention_backward(dout, q, k, v, terms, out, lse, bias_gradient);
   const auto like = [](const at::Tensor& x) {
     return at::empty_symint(x.sym_sizes(), x.options());
   };
@@ -178,6 +203,7 @@ class Attention : public torch::autograd::Function<Attention> {
     return {out, lse};
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    if (!grads[0].defined()) return variable_list(5);
     const auto s = context->get_saved_variables();
     const auto optional = [](const at::Tensor& t) {
       return t.defined() ? OptionalTensor(t) : std::nullopt;
@@ -208,8 +234,10 @@ AttentionGradients backward_autograd(const at::Tensor& dout, const at::Tensor& q
                                      const at::Tensor& k, const at::Tensor& v,
                                      const AttentionTerms& terms, const at::Tensor& out,
                                      const at::Tensor& lse, bool bias_gradient) {
-  const bool recorded = at::GradMode::is_enabled() && (dout.requires_grad() || q.requires_grad() ||
-                                                       k.requires_grad() || v.requires_grad());
+  const bool bias_recorded = given(terms.relative_bias) && terms.relative_bias->requires_grad();
+  const bool recorded =
+      at::GradMode::is_enabled() && (dout.requires_grad() || q.requires_grad() ||
+                                     k.requires_grad() || v.requires_grad() || bias_recorded);
   TORCH_CHECK(!recorded, "altup::attention has no second derivative; use altup::reference");
   const at::AutoDispatchBelowADInplaceOrView guard;
   return dispatch_backward(dout, q, k, v, terms, out, lse, bias_gradient);

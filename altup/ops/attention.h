@@ -42,6 +42,9 @@ inline AttentionTerms terms_of(const AttentionOptions& options) {
 /// Checks shapes, types and devices, as ops.h promises; not what the offsets hold.
 void check_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionTerms& terms);
+void check_attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k,
+                              const at::Tensor& v, const AttentionTerms& terms,
+                              const at::Tensor& out, const at::Tensor& lse, bool bias_gradient);
 
 /// A run of queries and the keys that they attend to.
 struct AttentionSequence {

@@ -79,12 +79,11 @@ at::Tensor along_diagonals(const at::Tensor& dscores, const AttentionTerms& term
 AttentionGradients composed_backward_sequence(const at::Tensor& dout, const at::Tensor& q,
                                               const at::Tensor& k, const at::Tensor& v,
                                               const AttentionTerms& terms, const at::Tensor& out,
-                                              const at::Tensor& lse, bool bias_gradient,
-                                              const AttentionSequence& sequence,
+                                              bool bias_gradient, const AttentionSequence& sequence,
                                               int64_t all_queries) {
   const auto wide = at::toOpMathType(q.scalar_type());
   const auto d = by_head(dout.to(wide));
-  const auto weights = (scores_of(q, k, terms) - lse.unsqueeze(-1)).exp();
+  const auto weights = at::softmax(scores_of(q, k, terms), -1);
   const auto dot = (d * by_head(out.to(wide))).sum({-1}, /*keepdim=*/true);
   const auto dweights =
       dropped(at::matmul(d, by_head(v.to(wide)).transpose(2, 3)), terms, sequence, all_queries);
@@ -123,7 +122,7 @@ at::Tensor dropout_factors(int64_t batch, int64_t heads, const AttentionSequence
     x = ((x ^ at::bitwise_right_shift(x, 13)) * 0xc2b2ae35) & kLow;
     return x ^ at::bitwise_right_shift(x, 16);
   };
-  const int64_t seed_low = seed & kLow;
+  const auto seed_low = mix(at::scalar_tensor(seed & kLow, at::kLong));
   const int64_t seed_high = static_cast<int64_t>(static_cast<uint64_t>(seed) >> 32);
   const auto first_rows = at::arange(batch * heads, at::kLong).view({batch, heads, 1, 1});
   const auto queries = at::arange(sequence.queries, at::kLong).view({1, 1, -1, 1});
@@ -156,6 +155,7 @@ AttentionGradients attention_backward_composed(const at::Tensor& dout, const at:
                                                const at::Tensor& k, const at::Tensor& v,
                                                const AttentionTerms& terms, const at::Tensor& out,
                                                const at::Tensor& lse, bool bias_gradient) {
+  check_attention_backward(dout, q, k, v, terms, out, lse, bias_gradient);
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
   std::vector<at::Tensor> dqs, dks, dvs;
   at::Tensor dbias;
@@ -165,8 +165,8 @@ AttentionGradients attention_backward_composed(const at::Tensor& dout, const at:
     };
     auto [dq, dk, dv, db] = composed_backward_sequence(
         of_queries(dout), of_queries(q), k.narrow(1, s.first_key, s.keys),
-        v.narrow(1, s.first_key, s.keys), terms_of(terms, s), of_queries(out),
-        lse.narrow(2, s.first_query, s.queries), bias_gradient, s, q.size(1));
+        v.narrow(1, s.first_key, s.keys), terms_of(terms, s), of_queries(out), bias_gradient, s,
+        q.size(1));
     dqs.push_back(dq);
     dks.push_back(dk);
     dvs.push_back(dv);

@@ -162,9 +162,10 @@ AttentionGradients backward_as(const at::Tensor& dout_given, const at::Tensor& q
   const auto dq = at::empty(q.sizes(), q.options());
   const auto dk = at::empty(k.sizes(), k.options());
   const auto dv = at::empty(v.sizes(), v.options());
-  at::Tensor dbias = at::empty({0}, q.options().dtype(at::kFloat));
+  at::Tensor dbias = at::empty({0}, q.options());
   if (bias_gradient) {
-    dbias = at::zeros({q.size(2), heads.rows(), terms.relative_bias->size(1)}, dbias.options());
+    dbias = at::zeros({q.size(2), heads.rows(), terms.relative_bias->size(1)},
+                      q.options().dtype(at::kFloat));
   }
   run<Scalar>(heads, q.size(3), kernels<Scalar>().backward, [&](int64_t i) {
     auto head = heads.head(i, out, lse);
@@ -190,6 +191,7 @@ AttentionGradients attention_backward_cpu(const at::Tensor& dout, const at::Tens
                                           const at::Tensor& k, const at::Tensor& v,
                                           const AttentionTerms& terms, const at::Tensor& out,
                                           const at::Tensor& lse, bool bias_gradient) {
+  check_attention_backward(dout, q, k, v, terms, out, lse, bias_gradient);
   if (!has_kernel(q, k) || dout.scalar_type() != q.scalar_type()) {
     return attention_backward_composed(dout, q, k, v, terms, out, lse, bias_gradient);
   }

@@ -86,8 +86,9 @@ std::uint32_t dropout_row(const AttentionDropout& dropout, std::int64_t row) {
     return x ^ x >> 16;
   };
   const auto number = static_cast<std::uint64_t>(dropout.first_row + row);
-  const std::uint32_t low =
-      mix(static_cast<std::uint32_t>(number) + static_cast<std::uint32_t>(dropout.seed));
+  // Mixed first: else the rows of one seed would be those of the next, moved by one.
+  const std::uint32_t seed = mix(static_cast<std::uint32_t>(dropout.seed));
+  const std::uint32_t low = mix(static_cast<std::uint32_t>(number) + seed);
   return mix(low ^ static_cast<std::uint32_t>(number >> 32) ^
              static_cast<std::uint32_t>(dropout.seed >> 32));
 }
@@ -171,6 +172,25 @@ float weigh(const AttentionHead<Scalar>& head, std::int64_t query, float* scores
   return static_cast<float>(1.0 / sum);
 }
 
+/// What a query's weights, made again from `lse`, add up to: 1, but where all its keys are hidden. Their
+/// scores, and lse with them, are then so large that the logarithm of the number of keys is lost in it.
+template <typename Scalar>
+float sum_of_weights(const AttentionHead<Scalar>& head, std::int64_t query, float lse,
+                     const float* scores) {
+  constexpr float kExact = 1e4F;
+  if (lse > -kExact && lse < kExact) return 1.0F;
+  const Biases<Scalar> biases(head, query);
+  Vector sums{};
+  along(seen_keys(head, query),
+        [&]<bool kWhole>(std::int64_t at, std::int64_t count) ALTUP_INLINE_LAMBDA {
+          Vector power =
+              exp(biases.template add<kWhole>(load<kWhole>(scores + at, count), at, count) - lse);
+          fill_missing<kWhole>(power, count, 0.0F);
+          sums += power;
+        });
+  return static_cast<float>(sum_of_lanes(sums));
+}
+
 /// Makes of a query's scores its weights, and of their gradient that of the scores.
 template <typename Scalar>
 void differentiate(const AttentionHead<Scalar>& head, std::int64_t query, float dot, float* scores,
@@ -180,10 +200,11 @@ void differentiate(const AttentionHead<Scalar>& head, std::int64_t query, float 
   float* dbias = head.drelative_bias == nullptr ? nullptr : head.drelative_bias - query;
   const bool drops = head.dropout.threshold > 0;
   const std::uint32_t row = drops ? dropout_row(head.dropout, query) : 0;
+  const float share = 1.0F / sum_of_weights(head, query, lse, scores);
   along(seen_keys(head, query), [&]<bool kWhole>(std::int64_t at,
                                                  std::int64_t count) ALTUP_INLINE_LAMBDA {
     const Vector score = biases.template add<kWhole>(load<kWhole>(scores + at, count), at, count);
-    const Vector weight = exp(score - lse);
+    const Vector weight = exp(score - lse) * share;
     Vector dweight = load<kWhole>(dweights + at, count);
     Vector used = weight;
     if (drops) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "altup/ops/cached_attention_kernels.h"
+#include "altup/ops/checks.h"
 #include "altup/ops/cpu_dispatch.h"
 #include "altup/ops/decoding.h"
 #include "altup/ops/reference.h"
@@ -37,6 +38,9 @@ void check_cached_attention(const at::Tensor& q, const at::Tensor& keys, const a
       at::isFloatingType(q.scalar_type()) && keys.scalar_type() == values.scalar_type(),
       "altup::cached_attention: q must be of a floating type, keys and values of one, got ",
       q.scalar_type(), ", ", keys.scalar_type(), " and ", values.scalar_type());
+  const auto or_none = [](const OptionalTensor& tensor) { return tensor.value_or(at::Tensor()); };
+  check_one_device("altup::cached_attention",
+                   {q, keys, values, sources, or_none(bias), or_none(key_bias)});
   TORCH_CHECK(sources.scalar_type() == at::kLong && (sources.dim() == 1 || sources.dim() == 2) &&
                   sources.size(0) == q.size(0) && (sources.dim() == 1 || sources.size(1) >= length),
               "altup::cached_attention: sources must be [R] or [R, length or more] int64, got ",
@@ -177,6 +181,7 @@ void check_append(const at::Tensor& keys, const at::Tensor& values, const at::Te
               "altup::append_to_cache: ", new_keys.sizes(), " and ", new_values.sizes(),
               " [R, T, H, d] after ", length, " tokens do not fit ", keys.sizes(), " and ",
               values.sizes(), " [N, H, capacity, d]");
+  check_one_device("altup::append_to_cache", {keys, values, new_keys, new_values});
 }
 
 void append_composed(const at::Tensor& keys, const at::Tensor& values, const at::Tensor& new_keys,
@@ -228,6 +233,19 @@ void append_meta(const at::Tensor& keys, const at::Tensor& values, const at::Ten
   check_append(keys, values, new_keys, new_values, length);
 }
 
+/// Has no gradient. What autograd saved of a cache before is no longer what it was, and it is told so.
+void append_autograd(const at::Tensor& keys, const at::Tensor& values, const at::Tensor& new_keys,
+                     const at::Tensor& new_values, int64_t length) {
+  TORCH_CHECK(!at::GradMode::is_enabled() || !(keys.requires_grad() || values.requires_grad()),
+              "altup::append_to_cache has no gradient; expected caches that require none");
+  {
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    dispatch_append_to_cache(keys, values, new_keys, new_values, length);
+  }
+  keys.unsafeGetTensorImpl()->bump_version();
+  values.unsafeGetTensorImpl()->bump_version();
+}
+
 TORCH_LIBRARY_IMPL(altup, CompositeExplicitAutograd, m) {
   if (!is_first_copy()) return;
   m.impl("cached_attention", cached_attention_composed);
@@ -246,7 +264,7 @@ TORCH_LIBRARY_IMPL(altup, Meta, m) {
 TORCH_LIBRARY_IMPL(altup, Autograd, m) {
   if (!is_first_copy()) return;
   m.impl("cached_attention", torch::autograd::autogradNotImplementedFallback());
-  m.impl("append_to_cache", torch::autograd::autogradNotImplementedFallback());
+  m.impl("append_to_cache", append_autograd);
 }
 
 }  // namespace

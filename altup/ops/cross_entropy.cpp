@@ -11,6 +11,7 @@
 // rows at a time: neither the logits nor the probabilities of all tokens are ever there. `scale`
 // brings that number in early; what the backward pass then multiplies by is 1.
 #include "altup/ops/cross_entropy.h"
+#include "altup/ops/checks.h"
 #include "altup/ops/registration.h"
 
 #include <ATen/ATen.h>
@@ -21,7 +22,12 @@
 namespace altup::internal {
 
 void check_linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
-                                const at::Tensor& targets, const at::Tensor& token_weights) {
+                                const at::Tensor& targets, const at::Tensor& token_weights,
+                                double scale, double label_smoothing) {
+  TORCH_CHECK(scale != 0.0, "altup::linear_cross_entropy: scale must not be 0");
+  TORCH_CHECK(label_smoothing >= 0.0 && label_smoothing <= 1.0,
+              "altup::linear_cross_entropy: label_smoothing must be in [0, 1], got ",
+              label_smoothing);
   const bool shapes =
       x.dim() == 2 && weight.dim() == 2 && targets.dim() == 1 && token_weights.dim() == 1;
   TORCH_CHECK(shapes,
@@ -67,7 +73,7 @@ CrossEntropyTensors linear_cross_entropy_composed(const at::Tensor& x, const at:
                                                   const at::Tensor& token_weights, double scale,
                                                   double z_loss, double label_smoothing,
                                                   bool gradient) {
-  check_linear_cross_entropy(x, weight, targets, token_weights);
+  check_linear_cross_entropy(x, weight, targets, token_weights, scale, label_smoothing);
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
   const auto type = x.scalar_type();
   const auto sums = type == at::kDouble ? at::kDouble : at::kFloat;
@@ -101,8 +107,9 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 CrossEntropyTensors meta(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& targets,
-                         const at::Tensor& token_weights, double, double, double, bool gradient) {
-  check_linear_cross_entropy(x, weight, targets, token_weights);
+                         const at::Tensor& token_weights, double scale, double,
+                         double label_smoothing, bool gradient) {
+  check_linear_cross_entropy(x, weight, targets, token_weights, scale, label_smoothing);
   const auto scalar = x.options().dtype(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
   const auto like = [&](const at::Tensor& tensor) {
     return gradient ? at::empty_symint(tensor.sym_sizes(), tensor.options())
@@ -134,8 +141,11 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
     // The gradient that was made is that of scale · loss.
     const double scale = context->saved_data["scale"].toDouble();
     const auto& upstream = grads[0];
+    if (!upstream.defined()) return variable_list(8);
     // While PyTorch traces, its number cannot be asked for.
-    const bool traced = upstream.key_set().has(c10::DispatchKey::Python);
+    const bool traced = is_traced(upstream);
+    TORCH_CHECK(traced || !at::GradMode::is_enabled(),
+                "altup::linear_cross_entropy has no second derivative; use altup::reference");
     const bool as_expected = !traced && upstream.item<double>() == scale;
     const auto times = [&](const at::Tensor& gradient) {
       return as_expected ? gradient : gradient * (upstream / scale).to(gradient.scalar_type());

@@ -16,7 +16,8 @@ using CrossEntropyTensors = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::T
 
 /// Checks shapes, types and devices, as ops.h promises.
 void check_linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
-                                const at::Tensor& targets, const at::Tensor& token_weights);
+                                const at::Tensor& targets, const at::Tensor& token_weights,
+                                double scale, double label_smoothing);
 
 /// Composed of ATen operators: what devices and types without a kernel run.
 CrossEntropyTensors linear_cross_entropy_composed(const at::Tensor& x, const at::Tensor& weight,

@@ -76,15 +76,16 @@ CrossEntropyTensors as(const at::Tensor& x_given, const at::Tensor& weight_given
     if (!gradient) continue;
     const auto dx_chunk = dx.narrow(0, first, count);
     product_out(dx_chunk, l, weight);
-    if (weight_given.scalar_type() == x.scalar_type()) {
+    if (x.scalar_type() == at::kFloat || chunk >= rows) {
       if (first == 0) dweight = at::empty(weight.sizes(), x.options());
       product_out(dweight, l.t(), x_chunk, /*add=*/first > 0);
-    } else if (first == 0) {
-      dweight = product(l.t(), x_chunk).to(weight_given.scalar_type());
+    } else if (first == 0) {  // the shares of several chunks are added up in fp32
+      dweight = product(l.t(), x_chunk).to(at::kFloat);
     } else {
       dweight.add_(product(l.t(), x_chunk));
     }
   }
+  dweight = dweight.to(weight_given.scalar_type());
   return {loss.sum(), nll.sum(), predictions, dx, dweight};
 }
 
@@ -92,7 +93,7 @@ CrossEntropyTensors linear_cross_entropy_cpu(const at::Tensor& x, const at::Tens
                                              const at::Tensor& targets,
                                              const at::Tensor& token_weights, double scale,
                                              double z_loss, double label_smoothing, bool gradient) {
-  check_linear_cross_entropy(x, weight, targets, token_weights);
+  check_linear_cross_entropy(x, weight, targets, token_weights, scale, label_smoothing);
   const auto type = x.scalar_type();
   if ((type != at::kFloat && type != at::kBFloat16) || x.numel() == 0) {
     return linear_cross_entropy_composed(x, weight, targets, token_weights, scale, z_loss,

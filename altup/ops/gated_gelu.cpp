@@ -14,6 +14,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "altup/ops/checks.h"
 #include "altup/ops/reference.h"
 #include "altup/ops/registration.h"
 
@@ -32,6 +33,13 @@ void check_gated_gelu(const at::Tensor& gate, const at::Tensor& value) {
       value.scalar_type());
   TORCH_CHECK(gate.device() == value.device(), "altup::gated_gelu: gate is on ", gate.device(),
               ", value on ", value.device());
+}
+
+void check_gated_gelu_backward(const at::Tensor& dy, const at::Tensor& gate,
+                               const at::Tensor& value) {
+  check_gated_gelu(gate, value);
+  check_one_device("altup::gated_gelu_backward", {gate, dy});
+  check_sizes("altup::gated_gelu_backward", "dy", dy, gate.sym_sizes());
 }
 
 at::Tensor dispatch_gated_gelu(const at::Tensor& gate, const at::Tensor& value) {
@@ -70,8 +78,9 @@ at::Tensor gated_gelu_meta(const at::Tensor& gate, const at::Tensor& value) {
   return at::empty_symint(gate.sym_sizes(), gate.options());
 }
 
-GatedGeluGradients backward_meta(const at::Tensor&, const at::Tensor& gate,
+GatedGeluGradients backward_meta(const at::Tensor& dy, const at::Tensor& gate,
                                  const at::Tensor& value) {
+  check_gated_gelu_backward(dy, gate, value);
   return {at::empty_symint(gate.sym_sizes(), gate.options()),
           at::empty_symint(value.sym_sizes(), value.options())};
 }

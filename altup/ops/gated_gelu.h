@@ -11,6 +11,8 @@ using GatedGeluGradients = std::tuple<at::Tensor, at::Tensor>;
 
 /// Checks shapes, types and devices, as ops.h promises.
 void check_gated_gelu(const at::Tensor& gate, const at::Tensor& value);
+void check_gated_gelu_backward(const at::Tensor& dy, const at::Tensor& gate,
+                               const at::Tensor& value);
 
 /// Composed of ATen operators: what devices and types without a kernel run.
 at::Tensor gated_gelu_composed(const at::Tensor& gate, const at::Tensor& value);

@@ -67,7 +67,7 @@ at::Tensor gated_gelu_cpu(const at::Tensor& gate, const at::Tensor& value) {
 
 GatedGeluGradients gated_gelu_backward_cpu(const at::Tensor& dy, const at::Tensor& gate,
                                            const at::Tensor& value) {
-  check_gated_gelu(gate, value);
+  check_gated_gelu_backward(dy, gate, value);
   if (!has_kernel(gate.scalar_type()) || dy.scalar_type() != gate.scalar_type()) {
     return gated_gelu_backward_composed(dy, gate, value);
   }

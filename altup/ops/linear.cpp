@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "altup/ops/checks.h"
 #include "altup/ops/product.h"
 #include "altup/ops/registration.h"
 
@@ -24,11 +25,18 @@ void check_linear(const at::Tensor& x, const at::Tensor& weight) {
   TORCH_CHECK_TYPE(at::isFloatingType(x.scalar_type()) && x.scalar_type() == weight.scalar_type(),
                    "altup::linear: x and weight must be of one floating type, got ",
                    x.scalar_type(), " and ", weight.scalar_type());
+  check_one_device("altup::linear", {x, weight});
 }
 
-/// [..., n] -> [rows, n], dense rows
+/// [..., n] -> [rows, n]
+at::Tensor as_rows(const at::Tensor& x) {
+  c10::SymInt rows = 1;
+  for (int64_t i = 0; i + 1 < x.dim(); ++i) rows *= x.sym_size(i);
+  return x.reshape_symint({rows, x.sym_size(-1)});
+}
+/// The same with dense rows.
 at::Tensor as_matrix(const at::Tensor& x) {
-  return x.reshape({-1, x.size(-1)}).contiguous();
+  return as_rows(x).contiguous();
 }
 
 at::Tensor linear_cpu(const at::Tensor& x, const at::Tensor& weight) {
@@ -56,13 +64,6 @@ at::Tensor product_of(const at::Tensor& a, const at::Tensor& b) {
   return !a.is_cpu() || a.numel() == 0 || b.numel() == 0 ? at::mm(a, b) : product(a, b);
 }
 
-/// A fake or wrapped tensor, of which only dispatched operators may be asked.
-bool is_traced(const at::Tensor& x) {
-  const auto keys = x.key_set();
-  return keys.has(c10::DispatchKey::Python) || keys.has(c10::DispatchKey::Functionalize) ||
-         x.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
-}
-
 class Linear : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
@@ -76,9 +77,8 @@ class Linear : public torch::autograd::Function<Linear> {
     const auto& [x, weight] = std::tie(saved[0], saved[1]);
     // Recorded where a second derivative is asked for, or a compiler looks on.
     if (at::GradMode::is_enabled() || is_traced(grads[0])) {
-      const auto dy = grads[0].reshape_symint({-1, weight.sym_size(0)});
-      const auto rows = x.reshape_symint({-1, weight.sym_size(1)});
-      return {at::mm(dy, weight).reshape_symint(x.sym_sizes()), at::mm(dy.t(), rows)};
+      const auto dy = as_rows(grads[0]);
+      return {at::mm(dy, weight).reshape_symint(x.sym_sizes()), at::mm(dy.t(), as_rows(x))};
     }
     // Without autograd's note of what the gradient is a view of, its sum with another is made in
     // place.

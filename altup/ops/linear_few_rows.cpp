@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "altup/ops/checks.h"
 #include "altup/ops/cpu_dispatch.h"
 #include "altup/ops/decoding.h"
 #include "altup/ops/linear_few_rows_kernels.h"
@@ -34,6 +35,7 @@ void check_linear_few_rows(const at::Tensor& x, const at::Tensor& weight,
                   " must agree in their last size");
   TORCH_CHECK_TYPE(at::isFloatingType(x.scalar_type()),
                    "altup::linear_few_rows: x must be of a floating type, got ", x.scalar_type());
+  check_one_device("altup::linear_few_rows", {x, weight, scale.value_or(at::Tensor())});
   const bool scaled = given(scale);
   TORCH_CHECK_TYPE(
       weight.scalar_type() == at::kChar ? scaled

@@ -221,7 +221,8 @@ at::Tensor gated_gelu(const at::Tensor& gate, const at::Tensor& value) {
 LinearCrossEntropy linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
                                         const at::Tensor& targets, const at::Tensor& token_weights,
                                         const CrossEntropyOptions& options) {
-  internal::check_linear_cross_entropy(x, weight, targets, token_weights);
+  internal::check_linear_cross_entropy(x, weight, targets, token_weights, options.scale,
+                                       options.label_smoothing);
   // Under autocast the product is lowered by itself.
   const auto product = at::linear(x, weight.to(x.scalar_type()));
   const auto sum_type = product.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;

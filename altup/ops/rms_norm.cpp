@@ -14,7 +14,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "altup/ops/checks.h"
 #include "altup/ops/ops.h"
+#include "altup/ops/optional_tensor.h"
 #include "altup/ops/reference.h"
 #include "altup/ops/registration.h"
 
@@ -42,6 +44,17 @@ void check_rms_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tens
                 "altup::rms_norm: all tensors must be on one device, got ", x.device(), " and ",
                 tensor->device());
   }
+}
+
+void check_rms_norm_backward(const at::Tensor& dy, const OptionalTensor& dsum,
+                             const at::Tensor& sum, const at::Tensor& weight,
+                             const at::Tensor& rstd) {
+  constexpr const char* kName = "altup::rms_norm_backward";
+  check_rms_norm(sum, {}, weight);
+  check_one_device(kName, {sum, dy, dsum.value_or(at::Tensor()), rstd});
+  check_sizes(kName, "dy", dy, sum.sym_sizes());
+  if (given(dsum)) check_sizes(kName, "dsum", *dsum, sum.sym_sizes());
+  check_sizes(kName, "rstd", rstd, sum.sym_sizes().slice(0, static_cast<size_t>(sum.dim() - 1)));
 }
 
 TwoTensors dispatch_rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon,
@@ -105,7 +118,8 @@ ThreeTensors rms_norm_backward_composed(const at::Tensor& dy, const std::optiona
   const auto g = dy.to(type) * weight.to(type);
   auto ds = r * g - s * r.pow(3) * (g * s).mean({-1}, /*keepdim=*/true);
   if (dsum.has_value() && dsum->defined()) ds = ds + dsum->to(type);
-  const auto dweight = (dy.to(type) * s * r).reshape({-1, weight.size(0)}).sum(0);
+  const auto shares = dy.to(type) * s * r;
+  const auto dweight = shares.dim() == 1 ? shares : shares.flatten(0, -2).sum(0);
   const auto ddelta = narrow ? ds.to(*narrow) : at::empty({0}, sum.options());
   return {ds.to(sum.scalar_type()).contiguous(), ddelta, dweight.to(weight.scalar_type())};
 }
@@ -148,9 +162,10 @@ ThreeTensors add_rms_norm_meta(const at::Tensor& x, const at::Tensor& delta,
   return {like(x, x.scalar_type()), like(x, delta.scalar_type()), rstd_meta(x)};
 }
 
-ThreeTensors backward_meta(const at::Tensor&, const std::optional<at::Tensor>&,
-                           const at::Tensor& sum, const at::Tensor& weight, const at::Tensor&,
+ThreeTensors backward_meta(const at::Tensor& dy, const std::optional<at::Tensor>& dsum,
+                           const at::Tensor& sum, const at::Tensor& weight, const at::Tensor& rstd,
                            std::optional<at::ScalarType> narrow) {
+  check_rms_norm_backward(dy, dsum, sum, weight, rstd);
   return {like(sum, sum.scalar_type()), narrow ? like(sum, *narrow) : at::empty({0}, sum.options()),
           like(weight, weight.scalar_type())};
 }
@@ -234,10 +249,13 @@ ThreeTensors backward_autograd(const at::Tensor& dy, const std::optional<at::Ten
 // ---------------------------------------------------------------------------------------
 
 /// The residual stream stays fp32; what goes into the next product is made in its type at once.
+/// Doubles stay what they are, as in autocast's own operators.
 TwoTensors rms_norm_autocast(const at::Tensor& x, const at::Tensor& weight, double epsilon,
                              std::optional<at::ScalarType> dtype) {
   const c10::impl::ExcludeDispatchKeyGuard guard(c10::autocast_dispatch_keyset);
-  const auto lower = at::autocast::get_autocast_dtype(x.device().type());
+  const auto lower = x.scalar_type() == at::kDouble
+                         ? at::kDouble
+                         : at::autocast::get_autocast_dtype(x.device().type());
   return dispatch_rms_norm(x, weight, epsilon, dtype.value_or(lower));
 }
 

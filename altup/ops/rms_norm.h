@@ -16,6 +16,9 @@ using ThreeTensors = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
 /// Checks shapes, types and devices, as ops.h promises. `delta` may be undefined.
 void check_rms_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight);
+void check_rms_norm_backward(const at::Tensor& dy, const std::optional<at::Tensor>& dsum,
+                             const at::Tensor& sum, const at::Tensor& weight,
+                             const at::Tensor& rstd);
 
 /// Composed of ATen operators: what devices and types without a kernel run.
 TwoTensors rms_norm_composed(const at::Tensor& x, const at::Tensor& weight, double epsilon,

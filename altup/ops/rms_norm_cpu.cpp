@@ -120,6 +120,7 @@ ThreeTensors add_rms_norm_cpu(const at::Tensor& x, const at::Tensor& delta,
 ThreeTensors rms_norm_backward_cpu(const at::Tensor& dy, const std::optional<at::Tensor>& dsum,
                                    const at::Tensor& sum, const at::Tensor& weight,
                                    const at::Tensor& rstd, std::optional<at::ScalarType> narrow) {
+  check_rms_norm_backward(dy, dsum, sum, weight, rstd);
   const auto type = dy.scalar_type();
   if (!has_kernel(sum, type, weight) || (narrow.has_value() && *narrow != type)) {
     return rms_norm_backward_composed(dy, dsum, sum, weight, rstd, narrow);

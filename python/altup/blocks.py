@@ -10,6 +10,8 @@ def enter_blocks(embedded: torch.Tensor, num_blocks: int, how: str = "copy") -> 
     """
     if embedded.dim() != 3:
         raise ValueError(f"expected an embedding [B, T, width], got {list(embedded.shape)}")
+    if num_blocks < 1:
+        raise ValueError(f"num_blocks is {num_blocks}; expected at least 1")
     if how == "copy":
         return embedded.unsqueeze(0).expand(num_blocks, -1, -1, -1)
     if how == "split":
@@ -29,8 +31,6 @@ def leave_blocks(state: torch.Tensor, how: str = "mean") -> torch.Tensor:
     if state.dim() != 4:
         raise ValueError(f"expected a state [K, B, T, d], got {list(state.shape)}")
     if how == "mean":
-        if state.size(0).bit_count() == 1:
-            return state.mean(0)
         return state[0] + (state - state[0]).mean(0)  # K times a number over K may not be that number
     if how == "sum":
         return state.sum(0)

@@ -108,6 +108,8 @@ class AltUpStack(nn.Module):
         super().__init__()
         if block_selection not in ("alternating", "same"):
             raise ValueError(f'block_selection is "{block_selection}"; expected "alternating" or "same"')
+        AltUpUpdate(num_blocks, 0, init)  # which says what is wrong with these
+        self.num_blocks = num_blocks
         self.layers = nn.ModuleList(layers)
         self.altup = nn.ModuleList()
         if num_blocks == 1:
@@ -118,7 +120,9 @@ class AltUpStack(nn.Module):
 
     def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
         """x [K, B, T, d] -> [K, B, T, d]; every layer is given the other arguments."""
-        if len(self.altup) == 0:
+        if x.size(0) != self.num_blocks:
+            raise ValueError(f"expected a state of {self.num_blocks} blocks [K, B, T, d], got {list(x.shape)}")
+        if self.num_blocks == 1:
             dense = x[0]
             for layer in self.layers:
                 dense = layer(dense, *args, **kwargs)

@@ -6,8 +6,10 @@ Mistakes come in three kinds: in a config, on the command line, and in the data.
 import gzip
 import json
 import signal
+import subprocess
 
 import pytest
+from conftest import PROGRAM
 
 # Long enough that a batch has to read past every broken line below.
 GOOD_TEXT = "The cow met the fox near the old mill on day 7."
@@ -292,9 +294,17 @@ def test_text_too_small_for_the_vocabulary_is_refused(refused, write, tmp_path):
     assert "30000" in said, said
 
 
-def test_broken_line_of_ids_is_named(refused, tokenizer_model):
-    said = refused("tokenizer", "decode", "--model", tokenizer_model, stdin="[5, 6, 1]\n[5, 6\n")
+@pytest.mark.parametrize("line", ["[5, 6", "[1.5]", "[3000000000]", '["5"]', "5", "{}"])
+def test_broken_line_of_ids_is_named(refused, tokenizer_model, line):
+    said = refused("tokenizer", "decode", "--model", tokenizer_model, stdin=f"[5, 6, 1]\n{line}\n")
     assert ":2: " in said, said
+
+
+def test_line_of_no_utf8_is_named(tokenizer_model):
+    command = [PROGRAM, "tokenizer", "encode", "--model", tokenizer_model]
+    done = subprocess.run(command, input=b"cow\ncaf\xe9\n", capture_output=True)
+    assert done.returncode == 2
+    assert b"standard input:2: byte 4 is not valid UTF-8" in done.stderr
 
 
 # --- data: tasks --------------------------------------------------------------------------------------------------------

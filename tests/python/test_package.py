@@ -140,6 +140,16 @@ def test_equal_blocks_leave_as_that_block(altup):
         assert altup.leave_blocks(altup.enter_blocks(block, blocks, "copy"), "mean").equal(block), blocks
 
 
+def test_blocks_leave_in_a_graph_of_any_number_of_them(altup):
+    state = torch.randn(2, 2, 3, 8)
+    compiled = torch.compile(altup.leave_blocks, fullgraph=True, dynamic=True, backend="eager")
+    traced = torch.jit.trace(altup.leave_blocks, state)
+    for blocks in (2, 3, 4):
+        state = torch.randn(blocks, 2, 3, 8)
+        torch.testing.assert_close(compiled(state), state.mean(0))
+        torch.testing.assert_close(traced(state), state.mean(0))
+
+
 def test_blocks_enter_and_leave(altup):
     embedded = torch.arange(24.0).view(1, 2, 12)
     copied, split = altup.enter_blocks(embedded, 3), altup.enter_blocks(embedded, 3, "split")
@@ -241,6 +251,15 @@ def test_mistakes_are_named(altup):
         altup.AltUpUpdate(2, init="zero")
     with pytest.raises(ValueError, match='block_selection is "random"'):
         altup.AltUpStack([], block_selection="random")
+    with pytest.raises(ValueError, match="num_blocks is 0"):
+        altup.AltUpStack([], num_blocks=0)
+    with pytest.raises(ValueError, match='init is "zero"'):
+        altup.AltUpStack([], num_blocks=1, init="zero")
+    for stack in (altup.AltUpStack([], num_blocks=1), altup.AltUpStack([torch.nn.Identity()], num_blocks=3)):
+        with pytest.raises(ValueError, match="expected a state of [13] blocks"):
+            stack(torch.zeros(2, 1, 1, 8))
+    with pytest.raises(ValueError, match="num_blocks is -1"):
+        altup.enter_blocks(torch.zeros(1, 1, 8), -1)
     with pytest.raises(ValueError, match="width of 7 does not split into 2"):
         altup.enter_blocks(torch.zeros(1, 1, 7), 2, "split")
     with pytest.raises(RuntimeError, match="must have the shape of one block"):
