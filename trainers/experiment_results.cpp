@@ -8,7 +8,7 @@
 
 #include "altup/util/text.h"
 #include "trainers/metrics.h"
-#include "trainers/timing.h"
+#include "trainers/statistics.h"
 
 namespace altup {
 namespace {

@@ -22,7 +22,7 @@
 #include "trainers/experiment_plan.h"
 #include "trainers/metrics.h"
 #include "trainers/runtime.h"
-#include "trainers/timing.h"
+#include "trainers/statistics.h"
 
 namespace altup {
 namespace {

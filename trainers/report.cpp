@@ -11,6 +11,7 @@
 #include "altup/util/error.h"
 #include "altup/util/text.h"
 #include "trainers/report_page.h"
+#include "trainers/statistics.h"
 #include "trainers/svg_chart.h"
 
 namespace altup {
@@ -49,12 +50,11 @@ std::optional<double> largest(const RunSummary& run, const std::string& name) {
   return found;
 }
 
-std::optional<double> median(std::vector<Sample> values) {
-  if (values.empty()) return std::nullopt;
-  const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end(),
-                   [](const Sample& a, const Sample& b) { return a.value < b.value; });
-  return middle->value;
+std::optional<double> median_of(const std::vector<Sample>& samples) {
+  if (samples.empty()) return std::nullopt;
+  std::vector<double> values;
+  for (const auto& sample : samples) values.push_back(sample.value);
+  return median(std::move(values));
 }
 
 // --- the table of runs
@@ -110,7 +110,7 @@ std::vector<Column> run_columns() {
     return std::optional(static_cast<double>(step));
   };
   const auto speed = [](const RunSummary& run) {
-    return median(samples(run, "train", "tokens_per_second"));
+    return median_of(samples(run, "train", "tokens_per_second"));
   };
   const auto parameters = [](const RunSummary& run) {
     return run.parameters ? std::optional(static_cast<double>(*run.parameters)) : std::nullopt;

@@ -10,6 +10,7 @@
 
 #include "altup/ops/ops.h"
 #include "trainers/bench.h"
+#include "trainers/statistics.h"
 
 namespace altup {
 
@@ -17,13 +18,6 @@ inline double seconds_of(const std::function<void()>& body) {
   const auto start = std::chrono::steady_clock::now();
   body();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// The middle value, or the mean of the middle two; `values` not empty.
-inline double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 inline Timing summarise(const std::vector<double>& seconds) {
