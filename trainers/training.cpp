@@ -9,6 +9,7 @@
 #include "altup/checkpoint/directory.h"
 #include "altup/data/pipeline.h"
 #include "altup/util/error.h"
+#include "altup/util/files.h"
 #include "altup/util/logging.h"
 #include "altup/util/text.h"
 #include "trainers/checkpoint_io.h"
@@ -137,6 +138,15 @@ std::unique_ptr<BatchSource> open_text(const RunConfig& config,
       config.data.prefetch);
 }
 
+/// Whether a run wrote `file`, so that writing over it loses nothing: every key, as to_toml() has them.
+bool is_of_a_run(const fs::path& file) {
+  try {
+    return to_toml(load_run_config({file}, {})) == read_file(file);
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
 /// Asked before long work: whether a run can write to `output`.
 void require_run_directory(const RunConfig& config, const fs::path& output) {
   if (output.empty()) throw UserError("--output is empty; expected the directory of a run");
@@ -154,10 +164,11 @@ void require_run_directory(const RunConfig& config, const fs::path& output) {
                                          " to be a folder that may be written to"));
   }
   if (has_checkpoints(checkpoints)) return;
+  // The user's own config in the run's place; comments and `extends` would be lost.
   const fs::path own = output / "config.toml";
   for (const auto& [key, where] : config.sources) {
     const fs::path file = where.substr(0, where.rfind(':'));
-    if (fs::exists(own) && fs::exists(file) && fs::equivalent(own, file)) {
+    if (fs::exists(own) && fs::exists(file) && fs::equivalent(own, file) && !is_of_a_run(own)) {
       throw UserError(own.string(),
                       "is where the run writes its own config; expected --config to be elsewhere, "
                       "or another --output");

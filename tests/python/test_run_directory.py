@@ -112,6 +112,11 @@ def test_config_of_the_user_is_not_written_over(world):
     mine.write_text('extends = "../run.toml"\ntrain = {seed = 2}  # mine\n')
     assert "config.toml" in refusal(world, "pretrain", "--config", mine, "--output", mine.parent)
     assert mine.read_text().endswith("# mine\n")
+    # A run's own, of one that ended before it saved, may be.
+    world.succeed(*RUN, "--output", "unsaved")
+    shutil.rmtree(world.directory / "unsaved" / "checkpoints")
+    own = ["pretrain", "--config", "unsaved/config.toml", "--set", "train.steps=4", "--output", "unsaved"]
+    world.succeed(*own)
 
 
 def test_place_that_cannot_hold_a_run_is_refused_before_any_work(world, tmp_path):
