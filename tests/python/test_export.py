@@ -120,6 +120,8 @@ for row, length in enumerate(lengths):
     alone = model.generate(ids[one, :length], ones, limit)[0].tolist()
     assert alone == expected, (row, alone, expected)
 assert model.generate(ids, mask, 1).shape == (4, 1)
+assert model.forward(ids[:0], mask[:0], targets[:0]).shape == (0, 21, vocabulary)
+assert model.generate(ids[:0], mask[:0], 3).size(0) == 0
 print(json.dumps({"rows": generated.tolist(), "variant": config["altup"]["variant"]}))
 '''
 
