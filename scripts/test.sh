@@ -16,7 +16,8 @@ failed=0
 say "C++ tests"
 GTEST_OUTPUT="xml:$results/gtest/" ctest --preset release --output-junit "$results/ctest.xml" || failed=1
 say "Python tests"
-"$venv_python" -m pytest tests/python -q -p no:cacheprovider --numprocesses 2 --dist loadfile --junit-xml "$results/pytest.xml" || failed=1
+"$venv_python" -m pytest tests/python -q -p no:cacheprovider --numprocesses 2 --dist loadfile \
+  --junit-xml "$results/pytest.xml" || failed=1
 
 say "all tests in $(minutes $((SECONDS - started))), set-up and build included"
 "$venv_python" scripts/count_tests.py "$results" || failed=1

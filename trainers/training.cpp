@@ -176,16 +176,24 @@ void require_run_directory(const RunConfig& config, const fs::path& output) {
   }
 }
 
-/// What the run starts from. One that goes on has its weights and its tokenizer itself: what it
-/// started from need not be there any more.
-RunConfig with_own_start(const RunConfig& config, const fs::path& output, Resume resume) {
-  RunConfig start = config;
-  auto& from = start.train.init_from;
+/// A run without its model and its data. One that goes on has its weights and its tokenizer itself:
+/// what it started from need not be there any more.
+TrainingRun open_run(const RunConfig& config, const fs::path& output, Resume resume,
+                     const fs::path& profile) {
+  require_run_directory(config, output);
+  TrainingRun run{.config = config, .output = output, .resume = resume, .profile = profile};
+  auto& from = run.config.train.init_from;
   if (!from.empty() && !fs::exists(from) && resume != Resume::kNever &&
       has_checkpoints(output / "checkpoints")) {
     from = output.string();
   }
-  return start;
+  return run;
+}
+
+/// `config` is as it was given: the run's keeps what that says of its start.
+void make_run_model(TrainingRun& run, const RunConfig& config) {
+  run.model = make_model(run.config, run.tokenizer);
+  run.config.train.init_from = config.train.init_from;
 }
 
 std::unique_ptr<BatchSource> open_tasks(const RunConfig& config, const Tokenizer& tokenizer) {
@@ -209,14 +217,9 @@ TrainingData open_training_data(const RunConfig& config) {
 
 TrainingResult pretrain(const RunConfig& config, const fs::path& output, Resume resume,
                         const fs::path& profile) {
-  require_run_directory(config, output);
-  TrainingRun run{.config = with_own_start(config, output, resume),
-                  .output = output,
-                  .resume = resume,
-                  .profile = profile};
+  auto run = open_run(config, output, resume, profile);
   run.config.validate_pretraining();
-  run.model = make_model(run.config, run.tokenizer);
-  run.config.train.init_from = config.train.init_from;
+  make_run_model(run, config);
   run.source = open_text(config, run.tokenizer);
   if (!config.data.validation.empty()) {
     const auto& train = config.train;
@@ -237,15 +240,10 @@ TrainingResult pretrain(const RunConfig& config, const fs::path& output, Resume 
 
 TrainingResult finetune(const RunConfig& config, const fs::path& output, Resume resume,
                         const fs::path& profile) {
-  require_run_directory(config, output);
-  TrainingRun run{.config = with_own_start(config, output, resume),
-                  .output = output,
-                  .resume = resume,
-                  .profile = profile};
+  auto run = open_run(config, output, resume, profile);
   run.config.validate_finetuning();
   prepare_task_evaluation(run);
-  run.model = make_model(run.config, run.tokenizer);
-  run.config.train.init_from = config.train.init_from;
+  make_run_model(run, config);
   run.source = open_tasks(config, *run.tokenizer);
   return run_training(run);
 }

@@ -54,8 +54,9 @@ std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::pa
 /// Whether there is a step-* below `parent`, whole or not.
 bool has_checkpoints(const std::filesystem::path& parent);
 
-/// Keeps other processes from writing to the directory of a run or an experiment until it goes; the system lets go of it where
-/// the process dies. UserError where another one holds it. File systems without locks have none.
+/// Keeps other processes from writing to the directory of a run or an experiment until it goes; the
+/// system lets go of it where the process dies. UserError where another one holds it. File systems
+/// without locks have none.
 class DirectoryLock {
  public:
   explicit DirectoryLock(const std::filesystem::path& directory);

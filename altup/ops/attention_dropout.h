@@ -1,5 +1,5 @@
-// Which of attention's weights are dropped: the draws that dropout_factors() of attention.h describes,
-// made again in the backward pass. Included by kernel files only.
+// Which of attention's weights are dropped: the draws that dropout_factors() of attention.h
+// describes, made again in the backward pass. Included by kernel files only.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace altup::internal::ALTUP_VECTOR_NAMESPACE {
 namespace {
 
-/// A number for each row, from which those of its keys are made: see dropout_factors() of attention.h.
+/// A number for each row, from which those of its keys are made.
 inline std::uint32_t dropout_row(const AttentionDropout& dropout, std::int64_t row) {
   const auto mix = [](std::uint32_t x) {
     x = (x ^ x >> 16) * 0x85ebca6bU;

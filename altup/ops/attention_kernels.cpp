@@ -143,8 +143,9 @@ float weigh(const AttentionHead<Scalar>& head, std::int64_t query, float* scores
   return static_cast<float>(1.0 / sum);
 }
 
-/// What a query's weights, made again from `lse`, add up to: 1, but where all its keys are hidden. Their
-/// scores, and lse with them, are then so large that the logarithm of the number of keys is lost in it.
+/// What a query's weights, made again from `lse`, add up to: 1, but where all its keys are hidden.
+/// Their scores, and lse with them, are then so large that the logarithm of the number of keys is
+/// lost in it.
 template <typename Scalar>
 float sum_of_weights(const AttentionHead<Scalar>& head, std::int64_t query, float lse,
                      const float* scores) {

@@ -8,8 +8,8 @@
 
 namespace altup::internal {
 
-/// Throws c10::Error where the defined ones of `tensors` are not on one device: a kernel would read the
-/// others' addresses as its own.
+/// Throws c10::Error where the defined ones of `tensors` are not on one device: a kernel would read
+/// the others' addresses as its own.
 inline void check_one_device(const char* name, std::initializer_list<at::Tensor> tensors) {
   const at::Tensor* first = nullptr;
   for (const auto& tensor : tensors) {

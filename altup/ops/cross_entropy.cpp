@@ -50,11 +50,7 @@ void check_linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,
       "point, got ",
       x.scalar_type(), ", ", weight.scalar_type(), ", ", targets.scalar_type(), ", ",
       token_weights.scalar_type());
-  for (const auto* tensor : {&weight, &targets, &token_weights}) {
-    TORCH_CHECK(tensor->device() == x.device(),
-                "altup::linear_cross_entropy: all tensors must be on one device, got ", x.device(),
-                " and ", tensor->device());
-  }
+  check_one_device("altup::linear_cross_entropy", {x, weight, targets, token_weights});
 }
 
 CrossEntropyTensors dispatch_linear_cross_entropy(const at::Tensor& x, const at::Tensor& weight,

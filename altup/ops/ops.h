@@ -70,7 +70,8 @@ ALTUP_API at::Tensor sequence_update(const at::Tensor& x, const at::Tensor& x_ti
 ///
 /// Returns y [..., d], contiguous, of the type of x; under autocast, of autocast's type. Sums are
 /// done in fp32 (double for double). On CPU, an x and a weight in fp32 have a fused kernel, with y in
-/// fp32 or bf16; all else is composed of ATen operators. Differentiable; throws c10::Error with the offending shapes or types.
+/// fp32 or bf16; all else is composed of ATen operators. Differentiable; throws c10::Error with the
+/// offending shapes or types.
 ALTUP_API at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 
 /// A residual connection and the norm that follows it: sum = x + delta, y = rms_norm(sum).
@@ -111,7 +112,7 @@ struct LinearCrossEntropy {
 ///   x              [N, d]  floating point
 ///   weight         [V, d]  floating point; the product is done in the type of x
 ///   targets        [N]     int64, in [0, V)
-///   token_weights  [N]     1: counts; 0: padding, which costs no gradient. Have no gradient themselves
+///   token_weights  [N]     1: counts; 0: padding, which costs no gradient; they have none themselves
 ///
 /// Under autocast the product is done in autocast's type. On CPU, fp32 and bf16 have a fused kernel.
 /// Throws c10::Error.

@@ -40,10 +40,8 @@ void check_rms_norm(const at::Tensor& x, const at::Tensor& delta, const at::Tens
     TORCH_CHECK_TYPE(at::isFloatingType(tensor->scalar_type()),
                      "altup::rms_norm: all tensors must be real floating point, got ",
                      tensor->scalar_type());
-    TORCH_CHECK(tensor->device() == x.device(),
-                "altup::rms_norm: all tensors must be on one device, got ", x.device(), " and ",
-                tensor->device());
   }
+  check_one_device("altup::rms_norm", {x, delta, weight});
 }
 
 void check_rms_norm_backward(const at::Tensor& dy, const OptionalTensor& dsum,

@@ -95,7 +95,7 @@ void append_examples(const JsonValue& record, std::string_view split,
 
 /// Of a query in training: an example for another of its answers.
 bool is_further_answer(const TaskExample& example) {
-  return example.id.find('-') != std::string::npos;
+  return example.id.find('-', 1) != std::string::npos;  // the first may be a minus
 }
 
 std::vector<TaskExample> queries_of(const std::vector<TaskExample>& examples) {

@@ -150,10 +150,11 @@ TEST_F(SuperGluePredictionsTest, AreTheOfficialLabelsAndComeBackAsWords) {
 
 TEST_F(SuperGluePredictionsTest, HoldAReCoRDQueryOfTrainingOnce) {
   auto examples = labelled({"Bob", "Al", "Zoë"});
-  examples[1].id = "0-1";  // another answer of the first query
+  examples[0].id = "-3";
+  examples[1].id = "-3-1";  // another answer of the first query
   superglue("record").write_predictions(dir_ / "p.jsonl", {"Bob", "Bob", "Zoë"}, examples);
   EXPECT_EQ(read_file(dir_ / "p.jsonl"),
-            "{\"idx\": 0, \"label\": \"Bob\"}\n{\"idx\": 2, \"label\": \"Zoë\"}\n");
+            "{\"idx\": -3, \"label\": \"Bob\"}\n{\"idx\": 2, \"label\": \"Zoë\"}\n");
   EXPECT_THAT(superglue("record").read_predictions(dir_ / "p.jsonl", examples),
               ElementsAre("Bob", "Bob", "Zoë"));
 }
